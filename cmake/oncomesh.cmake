@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+# How a folder becomes a target. Every folder uses these functions, so that all of them are built,
+# warned about, hardened and tested alike. Sources are globbed: a file in the folder is in the target.
+#
+#   oncomesh_library(NAME base DEPS …)            libs/base/*.cc           → oncomesh::base
+#   oncomesh_service(NAME access DEPS …)          services/access/*.cc     → oncomesh::access_service, bin/oncomesh-access
+#   oncomesh_tool(NAME oncomesh DEPS …)           tools/oncomesh/*.cc      → bin/oncomesh
+#   oncomesh_test(NAME base DEPS … [LABELS unit]) *_test.cc in the folder  → bin/test/base_test, run by ctest
+
+add_library(oncomesh_options INTERFACE)
+add_library(oncomesh::options ALIAS oncomesh_options)
+target_compile_features(oncomesh_options INTERFACE cxx_std_20)
+target_include_directories(oncomesh_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(oncomesh_options INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
+  -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-math-errno
+  $<$<CONFIG:Release,RelWithDebInfo>:-D_FORTIFY_SOURCE=2>
+  -D_GLIBCXX_ASSERTIONS)
+target_link_options(oncomesh_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+
+function(_oncomesh_sources out)
+  file(GLOB all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  set(kept "")
+  foreach(source IN LISTS all)
+    if(NOT source MATCHES "_test\\.cc$" AND NOT source MATCHES "/main\\.cc$")
+      list(APPEND kept ${source})
+    endif()
+  endforeach()
+  set(${out} ${kept} PARENT_SCOPE)
+endfunction()
+
+function(oncomesh_library)
+  cmake_parse_arguments(arg "" "NAME" "DEPS;PRIVATE_DEPS" ${ARGN})
+  _oncomesh_sources(sources)
+  if(sources)
+    add_library(oncomesh_${arg_NAME} STATIC ${sources})
+    target_link_libraries(oncomesh_${arg_NAME} PUBLIC oncomesh::options ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
+  else()
+    add_library(oncomesh_${arg_NAME} INTERFACE)
+    target_link_libraries(oncomesh_${arg_NAME} INTERFACE oncomesh::options ${arg_DEPS})
+  endif()
+  add_library(oncomesh::${arg_NAME} ALIAS oncomesh_${arg_NAME})
+endfunction()
+
+function(_oncomesh_program target output)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME ${output} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  install(TARGETS ${target} RUNTIME DESTINATION bin)
+endfunction()
+
+function(oncomesh_service)
+  cmake_parse_arguments(arg "" "NAME" "DEPS" ${ARGN})
+  _oncomesh_sources(sources)
+  add_library(oncomesh_${arg_NAME}_service STATIC ${sources})
+  target_link_libraries(oncomesh_${arg_NAME}_service PUBLIC oncomesh::options ${arg_DEPS})
+  add_library(oncomesh::${arg_NAME}_service ALIAS oncomesh_${arg_NAME}_service)
+  if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/main.cc)
+    add_executable(oncomesh_${arg_NAME}_program main.cc)
+    target_link_libraries(oncomesh_${arg_NAME}_program PRIVATE oncomesh_${arg_NAME}_service)
+    _oncomesh_program(oncomesh_${arg_NAME}_program oncomesh-${arg_NAME})
+  endif()
+endfunction()
+
+function(oncomesh_tool)
+  cmake_parse_arguments(arg "" "NAME" "DEPS" ${ARGN})
+  _oncomesh_sources(sources)
+  add_executable(${arg_NAME} ${sources} main.cc)
+  target_link_libraries(${arg_NAME} PRIVATE oncomesh::options ${arg_DEPS})
+  _oncomesh_program(${arg_NAME} ${arg_NAME})
+endfunction()
+
+function(oncomesh_test)
+  cmake_parse_arguments(arg "" "NAME;TIMEOUT" "DEPS;LABELS;SOURCES" ${ARGN})
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  if(NOT arg_SOURCES)
+    file(GLOB arg_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
+  endif()
+  if(NOT arg_SOURCES)
+    return()
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_executable(${arg_NAME}_test ${arg_SOURCES})
+  target_link_libraries(${arg_NAME}_test PRIVATE oncomesh::options oncomesh::testing ${arg_DEPS})
+  set_target_properties(${arg_NAME}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin/test)
+  add_test(NAME ${arg_NAME} COMMAND ${arg_NAME}_test)
+  set_tests_properties(${arg_NAME} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+    ENVIRONMENT "ONCOMESH_SOURCE_DIR=${PROJECT_SOURCE_DIR};ONCOMESH_BINARY_DIR=${PROJECT_BINARY_DIR}")
+endfunction()

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/base/files.h"
+
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/temporary_folder.h"
+
+namespace oncomesh::base {
+namespace {
+
+TEST_CASE("files: what is written whole is read whole, with exactly the mode asked for") {
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(WriteFileAtomically(folder / "key", "secret", 0600));
+  REQUIRE_VALUE(std::string content, ReadFile(folder / "key"));
+  CHECK(content == "secret");
+  struct stat info {};
+  REQUIRE(stat((folder / "key").c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0600);
+}
+
+TEST_CASE("files: an existing file is kept unless overwriting was asked for") {
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(WriteFileAtomically(folder / "a", "old"));
+  REQUIRE_REASON(WriteFileAtomically(folder / "a", "new", 0644, /*overwrite=*/false),
+                 absl::StatusCode::kAlreadyExists, "FILE_EXISTS");
+  REQUIRE_VALUE(std::string content, ReadFile(folder / "a"));
+  CHECK(content == "old");
+  REQUIRE_VALUE(auto files, ListFiles(folder.path()));
+  CHECK(files.size() == 1);  // nothing half-written is left behind
+}
+
+TEST_CASE("files: a file that is not committed leaves nothing") {
+  testing::TemporaryFolder folder;
+  {
+    REQUIRE_VALUE(AtomicFile file, AtomicFile::Create(folder / "b"));
+    REQUIRE_OK(file.Append("half"));
+  }
+  REQUIRE_VALUE(auto files, ListFiles(folder.path()));
+  CHECK(files.empty());
+}
+
+TEST_CASE("files: missing and too large files say so") {
+  testing::TemporaryFolder folder;
+  REQUIRE_REASON(ReadFile(folder / "none"), absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
+  REQUIRE_OK(WriteFileAtomically(folder / "c", "12345"));
+  REQUIRE_REASON(ReadFile(folder / "c", 4), absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE");
+}
+
+}  // namespace
+}  // namespace oncomesh::base

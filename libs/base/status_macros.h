@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+// Leaves the function with the error when `expr` (an absl::Status) is not OK.
+#define RETURN_IF_ERROR(expr)                         \
+  do {                                                \
+    ::absl::Status oncomesh_status = (expr);          \
+    if (!oncomesh_status.ok()) return oncomesh_status; \
+  } while (false)
+
+#define ONCOMESH_CONCAT_INNER(a, b) a##b
+#define ONCOMESH_CONCAT(a, b) ONCOMESH_CONCAT_INNER(a, b)
+
+// `lhs` gets the value of `expr` (an absl::StatusOr), or the function is left with its error.
+#define ASSIGN_OR_RETURN(lhs, expr) \
+  ONCOMESH_ASSIGN_OR_RETURN(ONCOMESH_CONCAT(oncomesh_status_or_, __LINE__), lhs, expr)
+#define ONCOMESH_ASSIGN_OR_RETURN(var, lhs, expr) \
+  auto var = (expr);                              \
+  if (!var.ok()) return std::move(var).status();  \
+  lhs = *std::move(var)
