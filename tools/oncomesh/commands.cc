@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/oncomesh/commands.h"
+
+namespace oncomesh::cli {
+
+void AddCommands(CLI::App& app, Session& session) {
+  app.footer("Example: oncomesh up --dir /tmp/mesh --detach");
+  (void)session;
+}
+
+}  // namespace oncomesh::cli
