@@ -86,8 +86,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit) {
 }
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, unsigned mode) {
-  std::string temporary =
-      absl::StrCat(ParentOf(path), "/.", NewId("part-"), ".tmp");
+  std::string temporary = absl::StrCat(ParentOf(path), "/.", NewId("part-"), ".tmp");
   int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return ErrnoStatus(errno, "create a file");
   // open() applies the umask; a key file must have exactly the mode asked for.
@@ -168,7 +167,8 @@ absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& root) {
   for (; it != end; it.increment(error)) {
     if (error) return ErrnoStatus(error.value(), "list the folder");
     std::error_code ignored;
-    if (it->is_regular_file(ignored) && !it->is_symlink(ignored)) out.push_back(it->path().string());
+    if (it->is_regular_file(ignored) && !it->is_symlink(ignored))
+      out.push_back(it->path().string());
   }
   if (error) return ErrnoStatus(error.value(), "list the folder");
   std::sort(out.begin(), out.end());

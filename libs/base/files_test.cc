@@ -16,7 +16,7 @@ TEST_CASE("files: what is written whole is read whole, with exactly the mode ask
   REQUIRE_OK(WriteFileAtomically(folder / "key", "secret", 0600));
   REQUIRE_VALUE(std::string content, ReadFile(folder / "key"));
   CHECK(content == "secret");
-  struct stat info {};
+  struct stat info{};
   REQUIRE(stat((folder / "key").c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
 }

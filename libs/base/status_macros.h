@@ -7,9 +7,9 @@
 #include "absl/status/statusor.h"
 
 // Leaves the function with the error when `expr` (an absl::Status) is not OK.
-#define RETURN_IF_ERROR(expr)                         \
-  do {                                                \
-    ::absl::Status oncomesh_status = (expr);          \
+#define RETURN_IF_ERROR(expr)                          \
+  do {                                                 \
+    ::absl::Status oncomesh_status = (expr);           \
     if (!oncomesh_status.ok()) return oncomesh_status; \
   } while (false)
 

@@ -25,17 +25,17 @@ absl::Status StatusOf(const absl::StatusOr<T>& value) {
     REQUIRE(oncomesh_ok.ok());                                              \
   } while (false)
 
-#define REQUIRE_REASON(expr, expected_code, expected_reason)                    \
-  do {                                                                          \
-    const absl::Status oncomesh_error = ::oncomesh::testing::StatusOf((expr));  \
-    INFO(oncomesh_error.ToString());                                            \
-    REQUIRE(oncomesh_error.code() == (expected_code));                          \
-    REQUIRE(::oncomesh::base::ReasonOf(oncomesh_error) == (expected_reason));   \
+#define REQUIRE_REASON(expr, expected_code, expected_reason)                   \
+  do {                                                                         \
+    const absl::Status oncomesh_error = ::oncomesh::testing::StatusOf((expr)); \
+    INFO(oncomesh_error.ToString());                                           \
+    REQUIRE(oncomesh_error.code() == (expected_code));                         \
+    REQUIRE(::oncomesh::base::ReasonOf(oncomesh_error) == (expected_reason));  \
   } while (false)
 
 #define REQUIRE_VALUE_CAT_(a, b) a##b
 #define REQUIRE_VALUE_CAT(a, b) REQUIRE_VALUE_CAT_(a, b)
-#define REQUIRE_VALUE(lhs, expr)                                  \
-  auto REQUIRE_VALUE_CAT(oncomesh_value_, __LINE__) = (expr);     \
-  REQUIRE_OK(REQUIRE_VALUE_CAT(oncomesh_value_, __LINE__));       \
+#define REQUIRE_VALUE(lhs, expr)                              \
+  auto REQUIRE_VALUE_CAT(oncomesh_value_, __LINE__) = (expr); \
+  REQUIRE_OK(REQUIRE_VALUE_CAT(oncomesh_value_, __LINE__));   \
   lhs = *std::move(REQUIRE_VALUE_CAT(oncomesh_value_, __LINE__))

@@ -112,7 +112,8 @@ void Progress::Draw(bool last) {
     absl::StrAppend(&line, absl::StrFormat(", %.1f MB", static_cast<double>(bytes_) / 1e6));
   }
   if (total_ > done_ && rate > 0) {
-    absl::StrAppend(&line, absl::StrFormat(", %.0f s left", static_cast<double>(total_ - done_) / rate));
+    absl::StrAppend(&line,
+                    absl::StrFormat(", %.0f s left", static_cast<double>(total_ - done_) / rate));
   }
   if (!terminal_) {
     absl::FPrintF(stderr, "%s\n", line);

@@ -16,10 +16,10 @@
 namespace oncomesh::cli {
 
 // Exit statuses of the program.
-inline constexpr int kDone = 0;     // all of it
-inline constexpr int kFailed = 1;   // refused or failed
-inline constexpr int kUsage = 2;    // the words were wrong
-inline constexpr int kPartly = 3;   // done in part
+inline constexpr int kDone = 0;    // all of it
+inline constexpr int kFailed = 1;  // refused or failed
+inline constexpr int kUsage = 2;   // the words were wrong
+inline constexpr int kPartly = 3;  // done in part
 
 // Who one is and where the front door is (--context FILE or ONCOMESH_CONTEXT).
 struct Context {

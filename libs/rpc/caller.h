@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who called, as the call guard found it out. Cores take it; no gRPC here.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace oncomesh::rpc {
+
+struct Caller {
+  enum class Kind { kAnonymous, kPerson, kService };
+  Kind kind = Kind::kAnonymous;
+
+  // A person: the subject of the token, unique at its issuer, and the roles held at this site.
+  std::string subject;
+  std::vector<std::string> roles;
+
+  // A service: the path of its certificate, "hub/training" or "node/lisbon/training".
+  std::string service;
+  // The node whose service it is; empty for a hub service and for people.
+  std::string node;
+
+  // The permit sent with the call (compact JWS), or empty. The guard has verified it when the
+  // RPC's rule asks for one.
+  std::string permit;
+
+  bool HasRole(absl::string_view role) const {
+    return std::any_of(roles.begin(), roles.end(), [&](const std::string& r) { return r == role; });
+  }
+  // What an audit event calls the caller: "person:<subject>", "service:<path>" or "anonymous".
+  std::string Actor() const {
+    switch (kind) {
+      case Kind::kPerson:
+        return "person:" + subject;
+      case Kind::kService:
+        return "service:" + service;
+      case Kind::kAnonymous:
+        break;
+    }
+    return "anonymous";
+  }
+};
+
+}  // namespace oncomesh::rpc

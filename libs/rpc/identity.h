@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who a service is in the mesh: a path below the trust domain, carried as the only URI SAN of its
+// certificate, `spiffe://<trust domain>/<path>` with path "hub/<service>" or "node/<id>/<service>".
+// The identity folder holds `current/tls.key`, `current/tls.crt` and `current/ca.crt`; `current` is
+// a symbolic link that is swapped at renewal, so that key and certificate always match.
+#pragma once
+
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/security/server_credentials.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace oncomesh::rpc {
+
+// "hub/relay" from "spiffe://<trust_domain>/hub/relay"; empty when it is not of this form or
+// domain.
+std::string PathOfUri(absl::string_view uri, absl::string_view trust_domain);
+// The node's id in "node/<id>/<service>"; empty for any other path.
+std::string NodeOfPath(absl::string_view path);
+// "hub/<service>" when `site` is "hub", else "node/<site>/<service>".
+std::string ServicePath(absl::string_view site, absl::string_view service);
+
+// Leaves TLS 1.3 only for this process: gRPC 1.51 has no setting for the version, but without a
+// TLS 1.2 cipher suite there is no TLS 1.2. Call it first in main.
+void AllowOnlyTls13();
+
+// Waits until the identity folder is complete. Errors: DEADLINE_EXCEEDED (IDENTITY_MISSING).
+absl::Status WaitForIdentity(const std::string& identity_dir, absl::Duration timeout);
+
+// Server credentials that follow a renewal without a restart. With `clients` a client certificate
+// of the mesh is required in the handshake, else none is asked for (a front door).
+enum class Clients { kMesh, kAnyone };
+std::shared_ptr<grpc::ServerCredentials> IdentityServerCredentials(const std::string& identity_dir,
+                                                                   Clients clients);
+
+// Channel credentials with the service's own certificate; the server must show exactly one URI SAN,
+// that of `peer_path` in `trust_domain`.
+std::shared_ptr<grpc::ChannelCredentials> IdentityChannelCredentials(
+    const std::string& identity_dir, const std::string& trust_domain, const std::string& peer_path);
+
+// Channel credentials of a person's program: no certificate of its own; the server must chain to
+// the authority in `ca_file`, and be a relay.
+// Errors: NOT_FOUND when the file is missing.
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> FrontDoorCredentials(
+    const std::string& ca_file);
+
+}  // namespace oncomesh::rpc
