@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/oncomesh/commands.h"
 
+#include "tools/oncomesh/synth_commands.h"
+
 namespace oncomesh::cli {
 
 void AddCommands(CLI::App& app, Session& session) {
   app.footer("Example: oncomesh up --dir /tmp/mesh --detach");
-  (void)session;
+  AddSynthCommands(app, session);
 }
 
 }  // namespace oncomesh::cli
