@@ -104,7 +104,9 @@ class SociDatabase final : public Database {
     try {
       auto session = postgresql_ ? std::make_unique<soci::session>(soci::postgresql, parameters_)
                                  : std::make_unique<soci::session>(soci::sqlite3, parameters_);
-      if (!postgresql_) {
+      if (postgresql_) {
+        *session << "SET client_min_messages TO warning";
+      } else {
         // WAL with synchronous FULL: a commit that was acknowledged survives a power cut.
         *session << "PRAGMA journal_mode=WAL";
         *session << "PRAGMA synchronous=FULL";

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/oncomesh/mesh_layout.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/base/files.h"
+#include "libs/base/status_macros.h"
+
+namespace oncomesh::cli {
+namespace {
+
+// Binds and keeps the sockets until all ports are chosen, so that none is handed out twice.
+class FreePorts {
+ public:
+  ~FreePorts() {
+    for (int fd : sockets_) close(fd);
+  }
+  absl::StatusOr<int> Next() {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      if (fd >= 0) close(fd);
+      return base::Error(absl::StatusCode::kUnavailable, "NO_FREE_PORT",
+                         "no free port on the loopback interface");
+    }
+    sockets_.push_back(fd);
+    return ntohs(address.sin_port);
+  }
+
+ private:
+  std::vector<int> sockets_;
+};
+
+bool IsNodeName(const std::string& name) {
+  if (name.size() < 2 || name.size() > 32 || name == "hub" || name == "contexts") return false;
+  if (name[0] < 'a' || name[0] > 'z') return false;
+  return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+}
+
+std::vector<std::string> PortNames(const std::string& site, const std::string& service) {
+  if (service != "relay") return {"listen", "admin", "metrics"};
+  if (site == "hub") return {"node", "downlink", "frontDoor", "admin", "metrics"};
+  return {"uplink", "frontDoor", "admin", "metrics"};
+}
+
+}  // namespace
+
+std::string Process::Address(const std::string& port) const {
+  return absl::StrCat("127.0.0.1:", ports.at(port));
+}
+
+const std::vector<std::string>& HubServices() {
+  static const auto* services =
+      new std::vector<std::string>{"access", "relay", "catalogue", "training"};
+  return *services;
+}
+
+const std::vector<std::string>& NodeServices() {
+  static const auto* services = new std::vector<std::string>{
+      "access", "relay", "deidentification", "harmonisation", "catalogue", "training"};
+  return *services;
+}
+
+const Process* Mesh::Find(const std::string& site, const std::string& service) const {
+  for (const Process& process : processes) {
+    if (process.site == site && process.service == service) return &process;
+  }
+  return nullptr;
+}
+
+std::string Mesh::ConfigFile(const Process& p) const {
+  return absl::StrCat(SiteDir(p.site), "/config/", p.service, ".json");
+}
+std::string Mesh::LogFile(const Process& p) const {
+  return absl::StrCat(SiteDir(p.site), "/log/", p.service, ".log");
+}
+std::string Mesh::PidFile(const Process& p) const {
+  return absl::StrCat(SiteDir(p.site), "/run/", p.service, ".pid");
+}
+std::string Mesh::IdentityDir(const Process& p) const {
+  return absl::StrCat(SiteDir(p.site), "/identity/", p.service);
+}
+std::string Mesh::StateDir(const Process& p) const {
+  return absl::StrCat(SiteDir(p.site), "/", p.service);
+}
+
+absl::StatusOr<Mesh> LoadMesh(const std::string& dir) {
+  std::string absolute = std::filesystem::absolute(dir).lexically_normal().string();
+  if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  absl::StatusOr<std::string> text = base::ReadFile(absolute + "/mesh.json", 1 << 20);
+  if (text.status().code() == absl::StatusCode::kNotFound) {
+    return base::Error(
+        absl::StatusCode::kNotFound, "NO_MESH",
+        absl::StrCat("there is no mesh in ", dir, "; `oncomesh up --dir ", dir, "` makes one"));
+  }
+  RETURN_IF_ERROR(text.status());
+  nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
+  auto damaged = [&] {
+    return base::Error(absl::StatusCode::kDataLoss, "MESH_FILE_DAMAGED",
+                       absl::StrCat(absolute, "/mesh.json is damaged; restore it or start anew"));
+  };
+  if (!json.is_object() || !json.contains("nodes") || !json.contains("processes")) return damaged();
+  Mesh mesh;
+  mesh.dir = absolute;
+  try {
+    mesh.trust_domain = json.at("trustDomain").get<std::string>();
+    mesh.nodes = json.at("nodes").get<std::vector<std::string>>();
+    for (const auto& entry : json.at("processes")) {
+      Process process;
+      process.site = entry.at("site").get<std::string>();
+      process.service = entry.at("service").get<std::string>();
+      process.ports = entry.at("ports").get<std::map<std::string, int>>();
+      mesh.processes.push_back(std::move(process));
+    }
+  } catch (const nlohmann::json::exception&) {
+    return damaged();
+  }
+  return mesh;
+}
+
+absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::string>& nodes) {
+  Mesh mesh;
+  mesh.dir = std::filesystem::absolute(dir).lexically_normal().string();
+  if (mesh.dir.size() > 1 && mesh.dir.back() == '/') mesh.dir.pop_back();
+  std::set<std::string> seen;
+  for (const std::string& node : nodes) {
+    if (!IsNodeName(node) || !seen.insert(node).second) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "NODE_NAME_INVALID",
+                         absl::StrCat("'", node,
+                                      "' cannot be a node: names have 2 to 32 characters "
+                                      "of a-z, 0-9 and '-', start with a letter, and stand once"));
+    }
+  }
+  mesh.nodes = nodes;
+  FreePorts free;
+  auto add = [&](const std::string& site, const std::string& service) -> absl::Status {
+    Process process{site, service, {}};
+    for (const std::string& name : PortNames(site, service)) {
+      ASSIGN_OR_RETURN(process.ports[name], free.Next());
+    }
+    mesh.processes.push_back(std::move(process));
+    return absl::OkStatus();
+  };
+  for (const std::string& service : HubServices()) RETURN_IF_ERROR(add("hub", service));
+  for (const std::string& node : nodes) {
+    for (const std::string& service : NodeServices()) RETURN_IF_ERROR(add(node, service));
+  }
+  nlohmann::json json = {{"format", "oncomesh-mesh/1"},
+                         {"trustDomain", mesh.trust_domain},
+                         {"nodes", mesh.nodes},
+                         {"processes", nlohmann::json::array()}};
+  for (const Process& process : mesh.processes) {
+    json["processes"].push_back(
+        {{"site", process.site}, {"service", process.service}, {"ports", process.ports}});
+  }
+  RETURN_IF_ERROR(base::MakeDirectories(mesh.dir, 0755));
+  RETURN_IF_ERROR(base::WriteFileAtomically(mesh.dir + "/mesh.json", json.dump(2) + "\n"));
+  return mesh;
+}
+
+}  // namespace oncomesh::cli
