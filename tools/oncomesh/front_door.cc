@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/oncomesh/front_door.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/base/files.h"
+#include "libs/base/status_macros.h"
+#include "libs/rpc/identity.h"
+#include "oncomesh/access/v1/people.grpc.pb.h"
+
+namespace oncomesh::cli {
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& context) {
+  rpc::AllowOnlyTls13();
+  std::string token;
+  if (!context.token_file.empty()) {
+    ASSIGN_OR_RETURN(token, base::ReadFile(context.token_file, 64 << 10));
+    token = std::string(absl::StripAsciiWhitespace(token));
+  } else if (!context.credential_file.empty()) {
+    access::v1::IssueTokenRequest request;
+    ASSIGN_OR_RETURN(std::string credential, base::ReadFile(context.credential_file, 4096));
+    request.set_credential(std::string(absl::StripAsciiWhitespace(credential)));
+    ASSIGN_OR_RETURN(auto channel, rpc::ConnectFrontDoor(context.endpoint, context.ca_file, ""));
+    auto stub = access::v1::PeopleService::NewStub(channel);
+    auto issued = Call(*stub, &access::v1::PeopleService::Stub::IssueToken, request);
+    if (issued.status().code() == absl::StatusCode::kUnavailable) {
+      return base::Error(absl::StatusCode::kUnavailable, "FRONT_DOOR_UNREACHABLE",
+                         absl::StrCat("nobody answers at ", context.endpoint, "; is the mesh up? (",
+                                      issued.status().message(), ")"));
+    }
+    RETURN_IF_ERROR(issued.status());
+    token = issued->token();
+  }
+  return rpc::ConnectFrontDoor(context.endpoint, context.ca_file, token);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Session& session) {
+  ASSIGN_OR_RETURN(Context context, session.LoadContext());
+  return OpenFrontDoor(context);
+}
+
+}  // namespace oncomesh::cli
