@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every object store must do; run on each implementation.
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <set>
+
+#include "libs/base/files.h"
+#include "libs/objects/object_store.h"
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/temporary_folder.h"
+
+namespace oncomesh::objects {
+namespace {
+
+// printf abc | sha256sum
+constexpr char kAbc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+void CheckContract(ObjectStore& store, const std::string& scratch) {
+  REQUIRE_VALUE(std::string name, store.Put("abc"));
+  CHECK(name == kAbc);
+  REQUIRE_VALUE(std::string again, store.Put("abc"));
+  CHECK(again == name);
+  REQUIRE_VALUE(std::string bytes, store.Get(name));
+  CHECK(bytes == "abc");
+  REQUIRE_REASON(store.Get(name, 2), absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE");
+  REQUIRE_VALUE(uint64_t size, store.Size(name));
+  CHECK(size == 3);
+
+  // A file is taken over, not copied beside.
+  REQUIRE_OK(base::WriteFileAtomically(scratch + "/in", "other"));
+  REQUIRE_VALUE(std::string other, store.PutFile(scratch + "/in"));
+  REQUIRE_REASON(base::ReadFile(scratch + "/in"), absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
+  REQUIRE_VALUE(std::string stored, store.Get(other));
+  CHECK(stored == "other");
+
+  std::set<std::string> listed;
+  REQUIRE_OK(store.List([&](const std::string& sha256) {
+    listed.insert(sha256);
+    return true;
+  }));
+  CHECK(listed == std::set<std::string>{name, other});
+
+  REQUIRE_OK(store.Remove(name));
+  REQUIRE_OK(store.Remove(name));
+  REQUIRE_REASON(store.Get(name), absl::StatusCode::kNotFound, "OBJECT_NOT_FOUND");
+  REQUIRE_VALUE(bool there, store.Exists(name));
+  CHECK_FALSE(there);
+  for (const char* bad : {"", "../../etc/passwd",
+                          "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"}) {
+    REQUIRE_REASON(store.Get(bad), absl::StatusCode::kInvalidArgument, "OBJECT_NAME_INVALID");
+  }
+}
+
+TEST_CASE("object store contract: folder") {
+  testing::TemporaryFolder folder;
+  REQUIRE_VALUE(auto store, OpenFolder(folder / "objects"));
+  CheckContract(*store, folder.path());
+}
+
+TEST_CASE("object store: bytes that changed on disk are noticed, not served") {
+  testing::TemporaryFolder folder;
+  REQUIRE_VALUE(auto store, OpenFolder(folder / "objects"));
+  REQUIRE_VALUE(std::string name, store->Put("abc"));
+  REQUIRE_VALUE(std::string path, store->LocalPath(name));
+  REQUIRE_OK(base::WriteFileAtomically(path, "abd"));
+  REQUIRE_REASON(store->Get(name), absl::StatusCode::kDataLoss, "OBJECT_CORRUPT");
+}
+
+}  // namespace
+}  // namespace oncomesh::objects
