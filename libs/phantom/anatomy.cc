@@ -167,7 +167,7 @@ Tumour Anatomy::PlaceTumour(const Patient& patient, const Site& site, const Body
   } else if (code == "C49.3") {
     x = side * (body.half_width - body.fat - 22);
     y = draw.Uniform(-15, 25);
-    radius = draw.Uniform(14, 24);
+    radius = draw.Uniform(16, 25);
   } else if (code == "C49.5") {
     x = side * draw.Uniform(60, 80);
     y = 0.55 * body.half_depth;
@@ -176,16 +176,16 @@ Tumour Anatomy::PlaceTumour(const Patient& patient, const Site& site, const Body
     x = side * (kBreastX + 8);
     y = -body.half_depth * 0.75 - 14;
     z = draw.Uniform(0, 18);
-    radius = draw.Uniform(11, 20);
+    radius = draw.Uniform(14, 22);
   } else if (code == "C34.1") {
     x = side * draw.Uniform(62, 82);
     y = draw.Uniform(-25, 20);
     z = draw.Uniform(10, 35);
-    radius = draw.Uniform(13, 28);
+    radius = draw.Uniform(16, 28);
   } else {
     x = draw.Uniform(-6, 6);
     y = 0.42 * body.half_depth;
-    radius = draw.Uniform(14, 25);
+    radius = draw.Uniform(16, 26);
   }
   radius *= site.tumour_scale;
   Key shape = patient.key.Below("tumour shape");
@@ -196,7 +196,9 @@ Tumour Anatomy::PlaceTumour(const Patient& patient, const Site& site, const Body
     for (int step = -9; fits && step <= 9; ++step) {
       double plane = z + step * 0.1 * (tumour.highest_z() - z);
       for (const Point2& point : tumour.Outline(plane, 36)) {
-        fits = fits && InBody(patient, body, point.x, point.y, plane);
+        // Skin and a little room are left around it.
+        fits = fits &&
+               InBody(patient, body, x + 1.15 * (point.x - x), y + 1.15 * (point.y - y), plane);
       }
     }
     if (fits || radius < 6) return tumour;

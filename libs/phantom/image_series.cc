@@ -77,7 +77,7 @@ void AddCt(const Scanner& scanner, const Series& series, DataSet& out) {
 
 void AddMr(const Scanner& scanner, DataSet& out) {
   bool three_tesla = scanner.model.find("3T") != std::string::npos;
-  out.Text(0x00080008, "CS", "ORIGINAL\\PRIMARY\\M_SE");
+  out.Text(0x00080008, "CS", "ORIGINAL\\PRIMARY\\OTHER");
   out.Text(0x0008103e, "LO", "t1_tse_tra KM");
   out.Text(0x00180010, "LO", "GADOLINIUM CHELATE");
   out.Text(0x00180020, "CS", "SE").Text(0x00180021, "CS", "SK").Text(0x00180022, "CS", "");

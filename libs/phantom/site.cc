@@ -21,25 +21,26 @@ constexpr Vendor kVendors[] = {
     {"Vendor Delta Systems", "Deltaview", {"D", "C", "A"}},
     {"Vendor Epsilon", "Eps", {"BONE", "CHEST", "SOFT"}},
 };
-constexpr absl::string_view kModels[3][3] = {{"CT 16", "CT 64", "CT 128"},
-                                             {"MR 1.5T", "MR 1.5T Plus", "MR 3T"},
-                                             {"PET/CT 500", "PET/CT 600", "PET/CT 710"}};
+constexpr absl::string_view kMrModels[] = {"MR 1.5T", "MR 1.5T Plus", "MR 3T"};
+constexpr absl::string_view kPetCtModels[] = {"PET/CT 500", "PET/CT 600", "PET/CT 710"};
 
 double Rounded(double value, double step) {
   return static_cast<double>(static_cast<int64_t>(value / step + 0.5)) * step;
 }
 
 Scanner MakeScanner(const Key& site, absl::string_view upper_name, Modality modality) {
-  Stream draw(site.Below("scanner").Below(ModalityName(modality)));
-  const Vendor& vendor = kVendors[draw.Integer(0, 4)];
-  int model = draw.Integer(0, 2);
+  bool mr = modality == Modality::kMr;
+  // CT and PET are two halves of one machine.
+  Stream machine(site.Below("machine").Below(mr ? "MR" : "PET/CT"));
+  const Vendor& vendor = kVendors[machine.Integer(0, 4)];
   Scanner out;
   out.manufacturer = std::string(vendor.manufacturer);
-  out.model = absl::StrCat(vendor.family, " ", kModels[static_cast<int>(modality)][model]);
-  out.station =
-      absl::StrCat(upper_name.substr(0, 10), "-", ModalityName(modality), draw.Integer(1, 4));
-  out.serial = absl::StrCat("SN", draw.Integer(100000, 999999));
-  out.software = absl::StrCat("syn ", draw.Integer(3, 9), ".", draw.Integer(0, 9));
+  int model = machine.Integer(0, 2);
+  out.model = absl::StrCat(vendor.family, " ", mr ? kMrModels[model] : kPetCtModels[model]);
+  out.station = absl::StrCat(upper_name.substr(0, 10), mr ? "-MR" : "-PC", machine.Integer(1, 4));
+  out.serial = absl::StrCat("SN", machine.Integer(100000, 999999));
+  out.software = absl::StrCat("syn ", machine.Integer(3, 9), ".", machine.Integer(0, 9));
+  Stream draw(site.Below("protocol").Below(ModalityName(modality)));
   out.signed_pixels = draw.Chance(0.5);
   out.head_to_foot = draw.Chance(0.5);
   out.blur_passes = draw.Integer(0, 2);
@@ -101,7 +102,7 @@ Site MakeSite(const Key& root, absl::string_view name) {
   site.ct = MakeScanner(key, upper, Modality::kCt);
   site.mr = MakeScanner(key, upper, Modality::kMr);
   site.pt = MakeScanner(key, upper, Modality::kPt);
-  for (size_t i = 0; i < Topographies().size(); ++i) site.case_mix.push_back(draw.Uniform(0.3, 2));
+  for (size_t i = 0; i < Topographies().size(); ++i) site.case_mix.push_back(draw.Uniform(0.5, 2));
   site.tumour_scale = draw.Uniform(0.9, 1.25);
   return site;
 }
