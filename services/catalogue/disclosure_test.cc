@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/catalogue/disclosure.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+
+namespace oncomesh::catalogue {
+namespace {
+
+const DisclosureRules kFive{.min_cell = 5, .rounding = 5};
+
+Bits Range(size_t begin, size_t end, size_t size = 1000) {
+  Bits out(size);
+  out.SetRange(begin, end);
+  return out;
+}
+
+TEST_CASE("disclosure: small numbers are hidden, zero like the others; the rest is rounded") {
+  CHECK_FALSE(Round(0, kFive).has_value());
+  CHECK_FALSE(Round(4, kFive).has_value());
+  CHECK(Round(5, kFive) == 5);
+  CHECK(Round(7, kFive) == 5);
+  CHECK(Round(8, kFive) == 10);
+  CHECK(Round(102, kFive) == 100);
+  CHECK(Round(5, {.min_cell = 5, .rounding = 100}) == 100);  // never rounded to zero
+  CHECK(Round(13, {.min_cell = 5, .rounding = 1}) == 13);
+  CHECK_FALSE(Round(0, {.min_cell = 0, .rounding = 0}).has_value());
+}
+
+TEST_CASE("disclosure: a hidden cell does not follow from the totals") {
+  // One line: 20, 9, 3. Hiding 3 alone would leave it as total - 29.
+  std::vector<Cell> line = {{{0}, 20}, {{1}, 9}, {{2}, 3}};
+  Suppress(line, kFive);
+  CHECK(line[0].shown);
+  CHECK_FALSE(line[1].shown);
+  CHECK_FALSE(line[2].shown);
+  // Two small ones that together are not small protect each other.
+  std::vector<Cell> two = {{{0}, 20}, {{1}, 3}, {{2}, 2}};
+  Suppress(two, kFive);
+  CHECK(two[0].shown);
+}
+
+TEST_CASE("disclosure: in every line of every table the hidden cells hold nobody or enough") {
+  std::mt19937 random(5);
+  for (int i = 0; i < 300; ++i) {
+    std::vector<Cell> cells;
+    for (size_t a = 0; a < 4; ++a) {
+      for (size_t b = 0; b < 3; ++b) {
+        for (size_t c = 0; c < 2; ++c) {
+          if (random() % 5 == 0) continue;
+          cells.push_back({{a, b, c}, static_cast<int64_t>(random() % 30)});
+        }
+      }
+    }
+    Suppress(cells, kFive);
+    std::map<std::vector<size_t>, std::pair<int64_t, bool>> lines;  // hidden patients, any shown
+    for (const Cell& cell : cells) {
+      CHECK((cell.patients >= 5 || !cell.shown));
+      for (size_t axis = 0; axis < 3; ++axis) {
+        std::vector<size_t> key = cell.place;
+        key[axis] = 99;
+        auto& line = lines[key];
+        if (cell.shown) {
+          line.second = true;
+        } else {
+          line.first += cell.patients;
+        }
+      }
+    }
+    for (const auto& [key, line] : lines) {
+      if (line.second) CHECK((line.first == 0 || line.first >= 5));
+    }
+  }
+}
+
+TEST_CASE("disclosure: asking with and without one person shows no difference") {
+  AnswerMemory memory;
+  // 12 rounds to 10 and 13 to 15: the edge would give the thirteenth away.
+  CHECK(memory.Answer(Range(0, 12), kFive) == 10);
+  CHECK(memory.Answer(Range(0, 13), kFive) == 10);
+  CHECK(memory.Answer(Range(0, 16), kFive) == 10);
+  // Five more are another population, and it is told for what it is.
+  CHECK(memory.Answer(Range(0, 17), kFive) == 15);
+  // The same number of other people has its own answer.
+  CHECK(memory.Answer(Range(500, 513), kFive) == 15);
+  CHECK_FALSE(memory.Answer(Range(0, 3), kFive).has_value());
+}
+
+TEST_CASE("disclosure: a difference attack over every person of a population finds nobody") {
+  AnswerMemory memory;
+  std::optional<int64_t> all = memory.Answer(Range(100, 148), kFive);
+  for (size_t person = 100; person < 148; ++person) {
+    Bits without = Range(100, person);
+    without.Or(Range(person + 1, 148));
+    CHECK(memory.Answer(without, kFive) == all);
+  }
+}
+
+TEST_CASE("disclosure: a population that grows patient by patient does not keep its first number") {
+  AnswerMemory memory;
+  for (size_t n = 20; n < 300; ++n) {
+    std::optional<int64_t> told = memory.Answer(Range(0, n), kFive);
+    REQUIRE(told.has_value());
+    // The documented bound: less than min_cell + rounding / 2.
+    CHECK(std::abs(*told - static_cast<int64_t>(n)) < 5 + 3);
+  }
+}
+
+TEST_CASE("disclosure: new rules forget the numbers of the old ones, and memory is bounded") {
+  AnswerMemory memory(/*capacity=*/2);
+  CHECK(memory.Answer(Range(0, 12), kFive) == 10);
+  CHECK(memory.Answer(Range(0, 13), {.min_cell = 5, .rounding = 10}) == 10);
+  CHECK(memory.Answer(Range(0, 15), {.min_cell = 10, .rounding = 1}) == 15);
+  CHECK(memory.Answer(Range(200, 260), {.min_cell = 10, .rounding = 1}) == 60);
+  CHECK(memory.Answer(Range(300, 390), {.min_cell = 10, .rounding = 1}) == 90);
+  CHECK(memory.Answer(Range(0, 16), {.min_cell = 10, .rounding = 1}) == 16);  // forgotten by now
+  CHECK(memory.Answer(Range(300, 391), {.min_cell = 10, .rounding = 1}) == 90);
+}
+
+}  // namespace
+}  // namespace oncomesh::catalogue

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers count questions at a node. It never answers a different question from the one asked: a
+// part that cannot be answered is named; where the rest still gives a lower bound, that is told as
+// such, else nothing is.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "libs/query/binding.h"
+#include "libs/terminology/registry.h"
+#include "oncomesh/catalogue/v1/catalogue.pb.h"
+#include "oncomesh/catalogue/v1/node_catalogue.pb.h"
+#include "services/catalogue/current_index.h"
+#include "services/catalogue/disclosure.h"
+#include "services/catalogue/policy_source.h"
+
+namespace oncomesh::catalogue {
+
+// How much of an expression a node can evaluate.
+enum class Answerable { kWhole, kPartly, kNot };
+
+// Takes the parts out of `bound` that cannot be evaluated with `index`, adding to `problems` the
+// variables of which the node holds no value. Only alternatives of an `or` can go: what is left is
+// true for no row for which the whole is not. kNot leaves `bound` unusable.
+Answerable Prune(query::Bound& bound, const Index& index, std::vector<query::Problem>& problems);
+
+// Any thread.
+class NodeCount {
+ public:
+  // Splits into more combinations than this are refused.
+  static constexpr size_t kMaxGroups = 1000;
+  static constexpr int kMaxBy = 3;
+
+  struct Deps {
+    std::string node;  // id
+    const terminology::Registry& registry;
+    CurrentIndex& index;
+    PolicySource& policy;
+    AnswerMemory& memory;
+  };
+  explicit NodeCount(Deps deps) : deps_(std::move(deps)) {}
+
+  // `with_permit`: the call came with a permit for counting that was checked.
+  // Errors: INVALID_ARGUMENT (EXPRESSION_INVALID) for an expression outside the bounds. Everything
+  // else is an outcome.
+  absl::StatusOr<v1::NodeCount> Count(const v1::CountAtNodeRequest& request, bool with_permit);
+
+ private:
+  void AddGroups(const v1::CountAtNodeRequest& request, const Index& index, const Rows& rows,
+                 const DisclosureRules& rules, v1::NodeCount& out);
+
+  Deps deps_;
+};
+
+}  // namespace oncomesh::catalogue
