@@ -122,12 +122,14 @@ json PublicMembers(const PublicKey& key) {
 absl::StatusOr<PublicKey> ParseJwk(const json& jwk) {
   auto member = [&](const char* name) -> absl::StatusOr<std::string> {
     if (!jwk.contains(name) || !jwk[name].is_string()) {
-      return base::Error(absl::StatusCode::kInvalidArgument, "JWKS_INVALID", "a key lacks a member");
+      return base::Error(absl::StatusCode::kInvalidArgument, "JWKS_INVALID",
+                         "a key lacks a member");
     }
     return Base64UrlDecode(jwk[name].get_ref<const std::string&>());
   };
   const std::string type = jwk.value("kty", "");
-  const std::string curve = jwk.contains("crv") && jwk["crv"].is_string() ? jwk["crv"].get<std::string>() : "";
+  const std::string curve =
+      jwk.contains("crv") && jwk["crv"].is_string() ? jwk["crv"].get<std::string>() : "";
   if (type == "OKP" && curve == "Ed25519") {
     ASSIGN_OR_RETURN(std::string x, member("x"));
     return PublicKey::FromEd25519(x);

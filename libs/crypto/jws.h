@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON Web Signature, compact (RFC 7515), and JSON Web Keys (RFC 7517), for permits (EdDSA, RFC 8037)
-// and people's tokens (RS256, ES256, RFC 7518). The type of the key decides the algorithm, never the
-// header; the header must then agree.
+// JSON Web Signature, compact (RFC 7515), and JSON Web Keys (RFC 7517), for permits (EdDSA, RFC
+// 8037) and people's tokens (RS256, ES256, RFC 7518). The type of the key decides the algorithm,
+// never the header; the header must then agree.
 #pragma once
 
 #include <map>
@@ -18,8 +18,8 @@ namespace oncomesh::crypto {
 
 inline constexpr size_t kMaxJwsBytes = 16 << 10;
 
-// Parses JSON that came from outside: no duplicate key at any depth, at most 16 levels, valid UTF-8,
-// nothing after the value. Errors: INVALID_ARGUMENT (JSON_INVALID).
+// Parses JSON that came from outside: no duplicate key at any depth, at most 16 levels, valid
+// UTF-8, nothing after the value. Errors: INVALID_ARGUMENT (JSON_INVALID).
 absl::StatusOr<nlohmann::json> ParseStrictJson(absl::string_view text);
 
 // "EdDSA", "ES256" or "RS256".
@@ -38,13 +38,14 @@ struct Jws {
   nlohmann::json payload;  // a JSON object
 };
 
-// Checks form and signature. Errors: INVALID_ARGUMENT (JWS_MALFORMED): size, base64url, JSON, a header
-// with crit, jwk, jku, x5u, x5c, b64 or zip; UNAUTHENTICATED (JWS_ALGORITHM): alg is not that of the
-// key, "none" included; UNAUTHENTICATED (JWS_KEY_UNKNOWN): no such kid, or none given;
+// Checks form and signature. Errors: INVALID_ARGUMENT (JWS_MALFORMED): size, base64url, JSON, a
+// header with crit, jwk, jku, x5u, x5c, b64 or zip; UNAUTHENTICATED (JWS_ALGORITHM): alg is not
+// that of the key, "none" included; UNAUTHENTICATED (JWS_KEY_UNKNOWN): no such kid, or none given;
 // UNAUTHENTICATED (JWS_SIGNATURE_INVALID).
 absl::StatusOr<Jws> VerifyJws(absl::string_view compact, const KeySet& keys);
 
-// The payload without any check of the signature; for choosing whose keys to take. Errors: JWS_MALFORMED.
+// The payload without any check of the signature; for choosing whose keys to take. Errors:
+// JWS_MALFORMED.
 absl::StatusOr<Jws> PeekJws(absl::string_view compact);
 
 // A JWK set with signing keys; keys of other types or uses are left out, as RFC 7517 §5 asks.

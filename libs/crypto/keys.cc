@@ -104,7 +104,7 @@ std::string RawToDer(absl::string_view raw) {
 
 absl::StatusOr<PublicKey> PublicKey::FromEd25519(absl::string_view raw) {
   EVP_PKEY* key = raw.size() == 32 ? EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr,
-                                                                Bytes(raw), raw.size())
+                                                                 Bytes(raw), raw.size())
                                    : nullptr;
   if (key == nullptr) return Invalid("an Ed25519 public key has 32 bytes");
   return PublicKey(Own(key), KeyType::kEd25519);
@@ -196,8 +196,8 @@ PrivateKey PrivateKey::Generate(KeyType type) {
 absl::StatusOr<PrivateKey> PrivateKey::FromPem(absl::string_view pem) {
   BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
   // A callback that gives no password: an encrypted key is refused instead of asking the terminal.
-  EVP_PKEY* key = PEM_read_bio_PrivateKey(
-      bio, nullptr, [](char*, int, int, void*) { return -1; }, nullptr);
+  EVP_PKEY* key =
+      PEM_read_bio_PrivateKey(bio, nullptr, [](char*, int, int, void*) { return -1; }, nullptr);
   BIO_free(bio);
   if (key == nullptr) return Invalid("the file is not an unencrypted PKCS #8 private key");
   auto owned = Own(key);
@@ -208,7 +208,7 @@ absl::StatusOr<PrivateKey> PrivateKey::FromPem(absl::string_view pem) {
 
 absl::StatusOr<PrivateKey> PrivateKey::FromEd25519Seed(absl::string_view seed) {
   EVP_PKEY* key = seed.size() == 32 ? EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
-                                                                  Bytes(seed), seed.size())
+                                                                   Bytes(seed), seed.size())
                                     : nullptr;
   if (key == nullptr) return Invalid("an Ed25519 seed has 32 bytes");
   return PrivateKey(Own(key), KeyType::kEd25519);
@@ -244,9 +244,9 @@ std::string PrivateKey::Sign(absl::string_view message) const {
   const char* digest = type_ == KeyType::kEd25519 ? nullptr : "SHA256";
   size_t size = 0;
   std::string out;
-  bool good = EVP_DigestSignInit_ex(context, nullptr, digest, nullptr, nullptr, key_.get(),
-                                    nullptr) == 1 &&
-              EVP_DigestSign(context, nullptr, &size, Bytes(message), message.size()) == 1;
+  bool good =
+      EVP_DigestSignInit_ex(context, nullptr, digest, nullptr, nullptr, key_.get(), nullptr) == 1 &&
+      EVP_DigestSign(context, nullptr, &size, Bytes(message), message.size()) == 1;
   if (good) {
     out.resize(size);
     good = EVP_DigestSign(context, reinterpret_cast<unsigned char*>(out.data()), &size,

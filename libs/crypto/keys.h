@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asymmetric keys: Ed25519 signs permits, manifests and logs; P-256 signs certificates and the local
-// issuer's tokens; RSA only verifies tokens of foreign issuers.
+// Asymmetric keys: Ed25519 signs permits, manifests and logs; P-256 signs certificates and the
+// local issuer's tokens; RSA only verifies tokens of foreign issuers.
 #pragma once
 
 #include <memory>

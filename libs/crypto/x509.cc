@@ -54,7 +54,7 @@ X509Ptr FromPem(absl::string_view pem) {
 }
 
 absl::Time ToTime(const ASN1_TIME* time) {
-  struct tm parts {};
+  struct tm parts{};
   ASN1_TIME_to_tm(time, &parts);
   return absl::FromUnixSeconds(timegm(&parts));
 }
@@ -110,7 +110,8 @@ absl::Status AddNames(X509* certificate, const CertificateRequest& request) {
     sk_GENERAL_NAME_push(names, name);
   }
   // Critical, since the subject is empty (RFC 5280 §4.2.1.6).
-  if (status.ok()) X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, 1, X509V3_ADD_DEFAULT);
+  if (status.ok())
+    X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, 1, X509V3_ADD_DEFAULT);
   GENERAL_NAMES_free(names);
   return status;
 }
@@ -155,13 +156,15 @@ absl::StatusOr<std::string> IssueCertificate(absl::string_view authority_pem,
   }
   RequestPtr request;
   if (signing_request_pem.size() <= 16 << 10) {
-    request.reset(PEM_read_bio_X509_REQ(Reader(signing_request_pem).get(), nullptr, nullptr, nullptr));
+    request.reset(
+        PEM_read_bio_X509_REQ(Reader(signing_request_pem).get(), nullptr, nullptr, nullptr));
   }
   EVP_PKEY* key = request == nullptr ? nullptr : X509_REQ_get0_pubkey(request.get());
   // The signature proves that who asks has the key.
   if (key == nullptr || X509_REQ_verify(request.get(), key) != 1) {
-    return base::Error(absl::StatusCode::kInvalidArgument, "CSR_INVALID",
-                       "the certificate signing request cannot be read or is not signed by its key");
+    return base::Error(
+        absl::StatusCode::kInvalidArgument, "CSR_INVALID",
+        "the certificate signing request cannot be read or is not signed by its key");
   }
   char group[64] = {};
   size_t size = 0;
@@ -207,7 +210,8 @@ absl::StatusOr<CertificateInfo> ParseCertificate(absl::string_view pem) {
   GENERAL_NAMES_free(names);
   unsigned char* der = nullptr;
   int size = i2d_X509(certificate.get(), &der);
-  info.sha256 = Sha256Hex(absl::string_view(reinterpret_cast<char*>(der), static_cast<size_t>(size)));
+  info.sha256 =
+      Sha256Hex(absl::string_view(reinterpret_cast<char*>(der), static_cast<size_t>(size)));
   OPENSSL_free(der);
   return info;
 }

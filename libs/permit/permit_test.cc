@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/permit/permit.h"
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "libs/crypto/encoding.h"
+#include "libs/testing/status_matchers.h"
+
+namespace oncomesh::permit {
+namespace {
+
+using absl::StatusCode;
+
+struct World {
+  crypto::PrivateKey key = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
+  absl::Time now = absl::FromUnixSeconds(1'800'000'000);
+  Permit permit{
+      .id = "permit-1",
+      .issuer = "mesh",
+      .people = {"ana"},
+      .datasets = {"nodes/north/datasets/a/versions/1", "nodes/south/datasets/b/versions/2"},
+      .purpose = "DUO:0000006",
+      .operations = {"train", "evaluate"},
+      .max_rounds = 20,
+      .not_before = now - absl::Hours(1),
+      .expires = now + absl::Hours(1),
+      .epoch = 7,
+      .request = "req-1"};
+  TrustState trust{.issuer = "mesh",
+                   .keys = {{"k", key.Public()}},
+                   .revoked = {},
+                   .epoch = 7,
+                   .fetched = now,
+                   .max_age = absl::Minutes(5)};
+  Use use{.person = "ana",
+          .operation = "train",
+          .datasets = {"nodes/north/datasets/a/versions/1"},
+          .node = "north",
+          .now = now};
+  std::string Signed() const { return Sign(permit, key, "k"); }
+};
+
+TEST_CASE("permit: what was signed is what is read") {
+  World w;
+  REQUIRE_VALUE(Permit read, Check(w.Signed(), w.trust, w.use));
+  CHECK(read.id == w.permit.id);
+  CHECK(read.people == w.permit.people);
+  CHECK(read.datasets == w.permit.datasets);
+  CHECK(read.operations == w.permit.operations);
+  CHECK(read.max_rounds == 20);
+  CHECK(read.not_before == w.permit.not_before);
+  CHECK(read.expires == w.permit.expires);
+  CHECK(read.epoch == 7);
+}
+
+TEST_CASE("permit: each use that is not allowed has its own reason") {
+  World w;
+  SECTION("revoked") {
+    w.trust.revoked.insert("permit-1");
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                   "PERMIT_REVOKED");
+  }
+  SECTION("expired, to the second") {
+    w.use.now = w.permit.expires;
+    w.trust.fetched = w.use.now;
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                   "PERMIT_EXPIRED");
+    w.use.now = w.permit.expires - absl::Seconds(1);
+    REQUIRE_OK(Check(w.Signed(), w.trust, w.use));
+  }
+  SECTION("not yet") {
+    w.use.now = w.permit.not_before - absl::Seconds(1);
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                   "PERMIT_NOT_YET_VALID");
+  }
+  SECTION("another person") {
+    w.use.person = "bob";
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                   "PERMIT_NOT_FOR_PERSON");
+  }
+  SECTION("another operation") {
+    w.use.operation = "count";
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                   "PERMIT_OPERATION_NOT_ALLOWED");
+  }
+  SECTION("another dataset, and another version of the same") {
+    for (const char* dataset :
+         {"nodes/north/datasets/z/versions/1", "nodes/north/datasets/a/versions/2"}) {
+      w.use.datasets = {dataset};
+      REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                     "PERMIT_WRONG_DATASET");
+    }
+  }
+  SECTION("a dataset of another node") {
+    w.use.datasets = {"nodes/south/datasets/b/versions/2"};
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kPermissionDenied,
+                   "PERMIT_WRONG_NODE");
+  }
+  SECTION("a site that has not heard from the hub for too long, or is behind the permit's epoch") {
+    w.use.now += absl::Minutes(6);
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kUnavailable, "EPOCH_TOO_OLD");
+    w.use.now = w.now;
+    w.trust.epoch = 6;
+    REQUIRE_REASON(Check(w.Signed(), w.trust, w.use), StatusCode::kUnavailable, "EPOCH_TOO_OLD");
+  }
+}
+
+TEST_CASE("permit: forged, foreign and bent tokens are refused") {
+  World w;
+  const std::string good = w.Signed();
+  SECTION("another key under the same kid") {
+    auto other = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
+    REQUIRE_REASON(Verify(Sign(w.permit, other, "k"), w.trust), StatusCode::kUnauthenticated,
+                   "PERMIT_SIGNATURE_INVALID");
+    REQUIRE_REASON(Verify(Sign(w.permit, other, "j"), w.trust), StatusCode::kUnauthenticated,
+                   "PERMIT_FOREIGN");
+  }
+  SECTION("another mesh with a shared key") {
+    w.permit.issuer = "other";
+    REQUIRE_REASON(Verify(w.Signed(), w.trust), StatusCode::kUnauthenticated, "PERMIT_FOREIGN");
+  }
+  SECTION("every single changed character") {
+    for (size_t i = 0; i < good.size(); ++i) {
+      std::string bent = good;
+      bent[i] = bent[i] == 'A' ? 'B' : 'A';
+      if (bent == good) continue;
+      INFO(i);
+      CHECK_FALSE(Verify(bent, w.trust).ok());
+    }
+  }
+  SECTION("a person's token is no permit") {
+    std::string token = crypto::SignJws(w.key, "k", "JWT", R"({"iss":"mesh","sub":"ana"})");
+    REQUIRE_REASON(Verify(token, w.trust), StatusCode::kInvalidArgument, "PERMIT_MALFORMED");
+  }
+  SECTION("claims this program does not know are not ignored") {
+    std::string payload = absl::StrCat(
+        R"({"ver":1,"jti":"p","iss":"mesh","people":["a"],"datasets":["d"],"purpose":"x",)",
+        R"("operations":["train"],"nbf":1,"exp":2,"epoch":1,"request":"r","onlyOnSundays":true})");
+    REQUIRE_REASON(Verify(crypto::SignJws(w.key, "k", kPermitType, payload), w.trust),
+                   StatusCode::kInvalidArgument, "PERMIT_MALFORMED");
+  }
+  SECTION("garbage") {
+    for (const char* text : {"", "a.b.c", "..", "not a token"}) {
+      REQUIRE_REASON(Verify(text, w.trust), StatusCode::kInvalidArgument, "PERMIT_MALFORMED");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace oncomesh::permit
