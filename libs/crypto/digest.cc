@@ -40,10 +40,14 @@ void Sha256::Update(absl::string_view bytes) {
   Require(EVP_DigestUpdate(context_, bytes.data(), bytes.size()));
 }
 
+void Sha256::FinishTo(unsigned char* out) {
+  Require(EVP_DigestFinal_ex(context_, out, nullptr));
+  Require(EVP_DigestInit_ex2(context_, Algorithm(), nullptr));
+}
+
 std::string Sha256::Finish() {
   std::string out(kSha256Size, '\0');
-  Require(EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(out.data()), nullptr));
-  Require(EVP_DigestInit_ex2(context_, Algorithm(), nullptr));
+  FinishTo(reinterpret_cast<unsigned char*>(out.data()));
   return out;
 }
 

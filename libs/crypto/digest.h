@@ -27,6 +27,8 @@ class Sha256 {
   // The digest (32 bytes); the object starts anew.
   std::string Finish();
   std::string FinishHex();
+  // The same into 32 bytes of the caller's, without an allocation.
+  void FinishTo(unsigned char* out);
 
  private:
   evp_md_ctx_st* context_;
