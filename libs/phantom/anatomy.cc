@@ -163,29 +163,29 @@ Tumour Anatomy::PlaceTumour(const Patient& patient, const Site& site, const Body
     double length = std::max(std::sqrt(u * u + v * v), 0.1);
     x = side * kThighX + 44 * u / length;
     y = 44 * v / length;
-    radius = draw.Uniform(17, 33);
+    radius = draw.Uniform(24, 36);
   } else if (code == "C49.3") {
     x = side * (body.half_width - body.fat - 22);
     y = draw.Uniform(-15, 25);
-    radius = draw.Uniform(16, 25);
+    radius = draw.Uniform(22, 32);
   } else if (code == "C49.5") {
     x = side * draw.Uniform(60, 80);
     y = 0.55 * body.half_depth;
-    radius = draw.Uniform(16, 32);
+    radius = draw.Uniform(24, 38);
   } else if (code == "C50.4") {
     x = side * (kBreastX + 8);
     y = -body.half_depth * 0.75 - 14;
     z = draw.Uniform(0, 18);
-    radius = draw.Uniform(14, 22);
+    radius = draw.Uniform(17, 26);
   } else if (code == "C34.1") {
     x = side * draw.Uniform(62, 82);
     y = draw.Uniform(-25, 20);
     z = draw.Uniform(10, 35);
-    radius = draw.Uniform(16, 28);
+    radius = draw.Uniform(24, 36);
   } else {
     x = draw.Uniform(-6, 6);
     y = 0.42 * body.half_depth;
-    radius = draw.Uniform(16, 26);
+    radius = draw.Uniform(20, 30);
   }
   radius *= site.tumour_scale;
   Key shape = patient.key.Below("tumour shape");

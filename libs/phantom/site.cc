@@ -43,12 +43,12 @@ Scanner MakeScanner(const Key& site, absl::string_view upper_name, Modality moda
   Stream draw(site.Below("protocol").Below(ModalityName(modality)));
   out.signed_pixels = draw.Chance(0.5);
   out.head_to_foot = draw.Chance(0.5);
-  out.blur_passes = draw.Integer(0, 2);
+  out.blur_passes = draw.Integer(0, modality == Modality::kCt ? 1 : 2);
   switch (modality) {
     case Modality::kCt:
       out.pixel_mm = Rounded(draw.Uniform(4.0, 4.6), 0.05);
       out.slice_mm = Rounded(draw.Uniform(4.0, 6.0), 0.25);
-      out.noise = draw.Uniform(8, 24);
+      out.noise = draw.Uniform(6, 16);
       break;
     case Modality::kMr:
       out.pixel_mm = Rounded(draw.Uniform(4.0, 4.6), 0.05);

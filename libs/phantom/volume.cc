@@ -11,7 +11,7 @@ namespace {
 // to 350 for muscle, PET as SUV one hour after FDG.
 constexpr double kSignal[3][kTissues] = {
     //  air couch   fat muscle gland  lung organ urine marrow cortex tumour necrosis
-    {-1000, -600, -100, 50, 35, -820, 45, 8, 220, 820, 110, 85},
+    {-1000, -600, -100, 50, 35, -820, 45, 8, 260, 900, 120, 95},
     {0, 0, 900, 350, 420, 30, 380, 180, 760, 40, 620, 240},
     {0, 0, 0.25, 0.6, 0.8, 0.4, 1.6, 14, 1.1, 0.5, 7.0, 2.0},
 };
@@ -19,7 +19,7 @@ constexpr double kSignal[3][kTissues] = {
 // Patients' tumours differ: what is added to (CT) or multiplies (MR, PET) the tumour's signal.
 double TumourChange(Modality modality, const Key& patient) {
   Stream draw(patient.Below("tumour contrast"));
-  double ct = draw.Uniform(-20, 20);  // 40 to 80 HU above muscle
+  double ct = draw.Uniform(-10, 10);  // 60 to 80 HU above muscle
   double mr = draw.Uniform(0.85, 1.15);
   double pt = draw.Uniform(0.6, 1.8);
   return modality == Modality::kCt ? ct : modality == Modality::kMr ? mr : pt;
