@@ -85,7 +85,8 @@ Series MakeSeries(const Patient& patient, const Site& site, Modality modality) {
   // The whole table of the isocentre: scanners count from wherever they like.
   out.origin[0] = draw.Integer(-12, 12);
   out.origin[1] = draw.Integer(-160, 40);
-  out.origin[2] = draw.Integer(-900, 200) + 0.5 * draw.Integer(0, 1);
+  out.origin[2] = draw.Integer(-900, 200);
+  if (draw.Chance(0.5)) out.origin[2] += 0.5;
   out.series_number = modality == Modality::kPt ? 4 : 2;
   out.series_time = out.study_time + (modality == Modality::kPt ? 260 : 95);
   return out;

@@ -39,7 +39,10 @@ Scanner MakeScanner(const Key& site, absl::string_view upper_name, Modality moda
   out.model = absl::StrCat(vendor.family, " ", mr ? kMrModels[model] : kPetCtModels[model]);
   out.station = absl::StrCat(upper_name.substr(0, 10), mr ? "-MR" : "-PC", machine.Integer(1, 4));
   out.serial = absl::StrCat("SN", machine.Integer(100000, 999999));
-  out.software = absl::StrCat("syn ", machine.Integer(3, 9), ".", machine.Integer(0, 9));
+  // One draw a statement: the order within an expression is the compiler's choice.
+  int release = machine.Integer(3, 9);
+  int patch = machine.Integer(0, 9);
+  out.software = absl::StrCat("syn ", release, ".", patch);
   Stream draw(site.Below("protocol").Below(ModalityName(modality)));
   out.signed_pixels = draw.Chance(0.5);
   out.head_to_foot = draw.Chance(0.5);

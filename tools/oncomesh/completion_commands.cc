@@ -61,7 +61,11 @@ void AddOptions(const CLI::App& app, Command& command) {
     Choice choice;
     for (const std::string& name : option->get_lnames()) choice.names.push_back("--" + name);
     for (const std::string& name : option->get_snames()) choice.names.push_back("-" + name);
-    if (choice.names.empty()) continue;
+    // --help stands both in a command and in the program.
+    bool known = std::any_of(
+        command.options.begin(), command.options.end(),
+        [&](const Choice& other) { return !choice.names.empty() && other.names == choice.names; });
+    if (choice.names.empty() || known) continue;
     choice.takes_value = option->get_items_expected_max() > 0;
     choice.values = ValuesOf(*option);
     choice.is_folder = absl::StartsWith(option->get_type_name(), "DIR");
@@ -93,10 +97,7 @@ void Walk(const CLI::App& root, const CLI::App& app, const std::string& path,
 std::vector<std::string> Names(const Command& command) {
   std::vector<std::string> out;
   for (const Choice& option : command.options) {
-    for (const std::string& name : option.names) {
-      // --help stands both in the command and in the program.
-      if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
-    }
+    out.insert(out.end(), option.names.begin(), option.names.end());
   }
   return out;
 }
