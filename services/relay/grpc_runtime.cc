@@ -563,6 +563,10 @@ absl::Status GrpcRuntime::Start(const std::vector<grpc::Service*>& services, OnC
                        "the port?");
   }
   for (int i = 0; i < kAcceptsAtOnce; ++i) Accept();
+  {
+    base::MutexLock lock(mutex_);
+    running_ = true;
+  }
   thread_ = std::thread([this] { Run(); });
   return absl::OkStatus();
 }
@@ -606,15 +610,15 @@ std::shared_ptr<Line> GrpcRuntime::Connect(const std::string& address, const std
 
 bool GrpcRuntime::Post(std::function<void()> task) {
   base::MutexLock lock(mutex_);
-  if (stopped_) return false;
-  // Set under the lock: the queue is shut down only after `stopped_`.
+  if (!running_) return false;
+  // Set under the lock: the queue is shut down only after `running_` has ended.
   (new PostedTask(std::move(task)))->Set(impl_->queue.get());
   return true;
 }
 
 std::unique_ptr<Loop::Timer> GrpcRuntime::After(absl::Duration wait, std::function<void()> task) {
   base::MutexLock lock(mutex_);
-  if (stopped_) return std::make_unique<Timer>();
+  if (!running_) return std::make_unique<Timer>();
   return std::make_unique<AlarmTimer>(impl_->queue.get(), wait, std::move(task));
 }
 
@@ -638,14 +642,12 @@ void GrpcRuntime::Stop() {
       while (alive_ > 0 && changed_.WaitFor(mutex_, kStopTimeout)) {
       }
       if (alive_ > 0) base::Log(base::Level::kError, "relay.calls_left", {{"calls", alive_}});
-      stopped_ = true;
+      running_ = false;
     }
     impl_->queue->Shutdown();
     thread_.join();
   } else {
-    if (impl_->server != nullptr) impl_->server->Shutdown();
-    base::MutexLock lock(mutex_);
-    stopped_ = true;
+    if (impl_->server != nullptr) impl_->server->Shutdown();  // a port was taken
     impl_->queue->Shutdown();
   }
   void* tag = nullptr;

@@ -88,7 +88,7 @@ class GrpcRuntime final : public Loop {
   base::Mutex mutex_;
   base::CondVar changed_;
   int alive_ ABSL_GUARDED_BY(mutex_) = 0;  // calls
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace oncomesh::relay

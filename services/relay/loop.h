@@ -18,14 +18,14 @@ class Loop {
 
   virtual ~Loop() = default;
   // Runs `task` on the loop's thread, after what is there already. Any thread. False when the loop
-  // has stopped: the task never runs.
+  // does not run: the task never will.
   virtual bool Post(std::function<void()> task) = 0;
   // Runs `task` once, `wait` from now. On the loop's thread only.
   virtual std::unique_ptr<Timer> After(absl::Duration wait, std::function<void()> task) = 0;
 };
 
 // Runs `task` on the loop and waits until it has run. Any thread but the loop's own.
-// False when the loop has stopped.
+// False when the loop does not run.
 bool RunOn(Loop& loop, const std::function<void()>& task);
 
 }  // namespace oncomesh::relay

@@ -41,7 +41,7 @@ std::string Single(const CallHeader& header, absl::string_view key) {
 }  // namespace
 
 bool IsNodeId(absl::string_view node) {
-  return node.size() >= 2 && node.size() <= 32 &&
+  return node.size() >= 2 && node.size() <= 32 && node != "hub" &&
          absl::ascii_islower(static_cast<unsigned char>(node[0])) &&
          std::all_of(node.begin(), node.end(), [](unsigned char c) {
            return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-';

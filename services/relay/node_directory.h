@@ -85,7 +85,7 @@ class NodeDirectory {
   int64_t epoch_ = 0;
 };
 
-// 2 to 32 characters of a-z, 0-9 and '-', starting with a letter.
+// 2 to 32 characters of a-z, 0-9 and "-", starting with a letter, and not "hub".
 bool IsNodeId(absl::string_view node);
 
 }  // namespace oncomesh::relay

@@ -124,7 +124,7 @@ class HubApp final : public RelayApp {
     RETURN_IF_ERROR(app->nodes_.Load());
     return app;
   }
-  ~HubApp() override { runtime_.Stop(); }
+  ~HubApp() override { EndNow(); }
 
   absl::Status Start() override {
     return runtime_.Start({&service_}, [this](std::shared_ptr<IncomingCall> call) {
@@ -139,6 +139,11 @@ class HubApp final : public RelayApp {
       relay_.Drain();
       relay_.calls().WhenIdle(std::move(idle));
     });
+    EndNow();
+  }
+
+ private:
+  void EndNow() {
     RunOn(runtime_, [this] {
       relay_.calls().AbortAll(Stopping());
       nodes_.CutAll(Stopping());
@@ -146,7 +151,6 @@ class HubApp final : public RelayApp {
     runtime_.Stop();
   }
 
- private:
   explicit HubApp(const RelayConfig& config)
       : config_(config),
         runtime_(RuntimeOptions(config, rpc::Role::kHub)),
@@ -181,7 +185,7 @@ class NodeApp final : public RelayApp {
     RETURN_IF_ERROR(AddRoutes(config, app->runtime_, app->routes_));
     return app;
   }
-  ~NodeApp() override { runtime_.Stop(); }
+  ~NodeApp() override { EndNow(); }
 
   absl::Status Start() override {
     relay_.Use(link_);
@@ -197,6 +201,11 @@ class NodeApp final : public RelayApp {
     WaitFor(runtime_, end, [this](std::function<void()> gone) { relay_.Drain(std::move(gone)); });
     WaitFor(runtime_, end,
             [this](std::function<void()> idle) { relay_.calls().WhenIdle(std::move(idle)); });
+    EndNow();
+  }
+
+ private:
+  void EndNow() {
     RunOn(runtime_, [this] {
       relay_.calls().AbortAll(Stopping());
       link_->Stop();
@@ -204,7 +213,6 @@ class NodeApp final : public RelayApp {
     runtime_.Stop();
   }
 
- private:
   explicit NodeApp(const RelayConfig& config)
       : config_(config),
         runtime_(RuntimeOptions(config, rpc::Role::kNode)),

@@ -13,8 +13,8 @@
 
 namespace oncomesh::relay::testing {
 
-// Echoes metadata "x-text" and "x-bytes-bin" in its initial and its trailing metadata, and remembers
-// what it saw.
+// Echoes metadata "x-text" and "x-bytes-bin" in its initial and its trailing metadata, and
+// remembers what it saw.
 class EchoService final : public echo::v1::EchoService::Service {
  public:
   grpc::Status Say(grpc::ServerContext* context, const echo::v1::SayRequest* request,
