@@ -155,9 +155,10 @@ absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust
   return permit;
 }
 
-absl::StatusOr<Permit> Check(absl::string_view compact, const TrustState& trust, const Use& use) {
+absl::StatusOr<Permit> CheckInForce(absl::string_view compact, const TrustState& trust,
+                                    absl::Time now) {
   ASSIGN_OR_RETURN(Permit permit, Verify(compact, trust));
-  if (use.now - trust.fetched > trust.max_age || permit.epoch > trust.epoch) {
+  if (now - trust.fetched > trust.max_age || permit.epoch > trust.epoch) {
     return base::Error(
         absl::StatusCode::kUnavailable, "EPOCH_TOO_OLD",
         "this site has not heard from the hub for too long to know whether the permit "
@@ -166,11 +167,16 @@ absl::StatusOr<Permit> Check(absl::string_view compact, const TrustState& trust,
   if (trust.revoked.count(permit.id) > 0) {
     return Denied("PERMIT_REVOKED", "the permit was revoked; ask for access again");
   }
-  if (use.now < permit.not_before)
+  if (now < permit.not_before)
     return Denied("PERMIT_NOT_YET_VALID", "the permit is not in force yet");
-  if (use.now >= permit.expires) {
+  if (now >= permit.expires) {
     return Denied("PERMIT_EXPIRED", "the permit has expired; ask for access again");
   }
+  return permit;
+}
+
+absl::StatusOr<Permit> Check(absl::string_view compact, const TrustState& trust, const Use& use) {
+  ASSIGN_OR_RETURN(Permit permit, CheckInForce(compact, trust, use.now));
   if (!use.person.empty() && !Contains(permit.people, use.person)) {
     return Denied("PERMIT_NOT_FOR_PERSON", "the permit does not name this person");
   }

@@ -67,6 +67,11 @@ absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust
 // (PERMIT_WRONG_DATASET), (PERMIT_WRONG_NODE).
 absl::StatusOr<Permit> Check(absl::string_view compact, const TrustState& trust, const Use& use);
 
+// Verify, and whether the permit is in force now, whatever it is used for.
+// Errors: those of Check up to PERMIT_EXPIRED.
+absl::StatusOr<Permit> CheckInForce(absl::string_view compact, const TrustState& trust,
+                                    absl::Time now);
+
 // Hex SHA-256 of the compact form: what audit events and manifests call the permit by.
 std::string Digest(absl::string_view compact);
 

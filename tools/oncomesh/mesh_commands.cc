@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -126,11 +125,7 @@ std::string Field(const json& object, const char* key) {
 // The folder of the mesh: --dir, or the one whose contexts/ the context file stands in.
 std::string MeshDirOf(const Session& session, const std::string& given) {
   if (!given.empty()) return given;
-  std::string context = session.context_path_;
-  if (const char* variable = std::getenv("ONCOMESH_CONTEXT");
-      context.empty() && variable != nullptr) {
-    context = variable;
-  }
+  const std::string context = session.context_path();
   size_t slash = context.rfind('/');
   std::string folder = slash == std::string::npos ? "." : context.substr(0, slash);
   return folder + "/..";

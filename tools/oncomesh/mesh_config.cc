@@ -101,6 +101,13 @@ json RelayConfig(const Mesh& mesh, const Process& process) {
   return config;
 }
 
+json CatalogueConfig(const Mesh& mesh, const Process& process) {
+  if (process.site == "hub") return json::object();
+  return {
+      {"objectsDir", mesh.SiteDir(process.site) + "/objects"},
+      {"deidentificationAddress", mesh.Find(process.site, "deidentification")->Address("listen")}};
+}
+
 }  // namespace
 
 std::vector<LocalPerson> LocalPeople(const Mesh& mesh) {
@@ -143,6 +150,8 @@ absl::Status WriteConfigs(const Mesh& mesh) {
       ASSIGN_OR_RETURN(config, AccessConfig(mesh, process));
     } else if (process.service == "relay") {
       config = RelayConfig(mesh, process);
+    } else if (process.service == "catalogue") {
+      config = CatalogueConfig(mesh, process);
     }
     config["service"] = Common(mesh, process);
     RETURN_IF_ERROR(base::MakeDirectories(mesh.SiteDir(process.site) + "/config", 0700));

@@ -31,12 +31,14 @@ std::string Beside(const std::string& context_path, const std::string& path) {
 
 }  // namespace
 
+std::string Session::context_path() const {
+  if (!context_path_.empty()) return context_path_;
+  const char* given = std::getenv("ONCOMESH_CONTEXT");
+  return given != nullptr ? given : "";
+}
+
 absl::StatusOr<Context> Session::LoadContext() const {
-  std::string path = context_path_;
-  if (path.empty()) {
-    const char* given = std::getenv("ONCOMESH_CONTEXT");
-    if (given != nullptr) path = given;
-  }
+  const std::string path = context_path();
   if (path.empty()) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "NO_CONTEXT",
                        "say who you are with --context FILE or ONCOMESH_CONTEXT; `oncomesh up` "

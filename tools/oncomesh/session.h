@@ -39,6 +39,9 @@ class Session {
   // Errors: FAILED_PRECONDITION (NO_CONTEXT), INVALID_ARGUMENT (CONTEXT_INVALID).
   absl::StatusOr<Context> LoadContext() const;
 
+  // The path given by --context or ONCOMESH_CONTEXT; empty when neither is.
+  std::string context_path() const;
+
   // Prints the one result: `document` with -o json, `text` otherwise (a newline is added).
   void Print(const nlohmann::json& document, absl::string_view text) const;
   // One line on stderr unless --quiet.

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/access/enrolment.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "libs/base/error.h"
+#include "libs/base/status_macros.h"
+#include "libs/crypto/digest.h"
+#include "libs/crypto/encoding.h"
+#include "libs/crypto/jws.h"
+
+namespace oncomesh::access {
+namespace {
+
+bool IsNodeName(const std::string& name) {
+  return name.size() >= 2 && name.size() <= 32 && name != "hub" && name[0] >= 'a' &&
+         name[0] <= 'z' &&
+         name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+}
+
+v1::Node ToNode(const NodeRow& row, const std::vector<Presence>& presences) {
+  v1::Node out;
+  out.set_name(row.name);
+  out.set_state(row.state);
+  if (row.certificate_expires != absl::InfinitePast()) {
+    out.mutable_certificate_expire_time()->set_seconds(
+        absl::ToUnixSeconds(row.certificate_expires));
+  }
+  for (const Presence& presence : presences) {
+    if (presence.node != row.name) continue;
+    out.set_connected(presence.connected);
+    out.set_version(presence.version);
+    out.mutable_last_seen_time()->set_seconds(absl::ToUnixSeconds(presence.last_seen));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string EncodeInvitation(const InvitationToken& token) {
+  nlohmann::json json = {{"v", 1},
+                         {"node", token.node},
+                         {"secret", token.secret},
+                         {"frontDoor", token.front_door},
+                         {"trustDomain", token.trust_domain},
+                         {"ca", token.ca_pem}};
+  return absl::StrCat("oncomesh1.", crypto::Base64Url(json.dump()));
+}
+
+absl::StatusOr<InvitationToken> DecodeInvitation(absl::string_view text) {
+  auto malformed = [] {
+    return base::Error(
+        absl::StatusCode::kInvalidArgument, "INVITATION_MALFORMED",
+        "this is no invitation; copy the whole line that `oncomesh node invite` printed");
+  };
+  text = absl::StripAsciiWhitespace(text);
+  if (text.size() > 16 << 10 || !absl::ConsumePrefix(&text, "oncomesh1.")) return malformed();
+  absl::StatusOr<std::string> decoded = crypto::Base64UrlDecode(text);
+  if (!decoded.ok()) return malformed();
+  absl::StatusOr<nlohmann::json> json = crypto::ParseStrictJson(*decoded);
+  if (!json.ok() || !json->is_object()) return malformed();
+  InvitationToken out;
+  for (auto [name, field] : {std::pair{"node", &out.node},
+                             {"secret", &out.secret},
+                             {"frontDoor", &out.front_door},
+                             {"trustDomain", &out.trust_domain},
+                             {"ca", &out.ca_pem}}) {
+    if (!json->contains(name) || !(*json)[name].is_string()) return malformed();
+    *field = (*json)[name].get<std::string>();
+  }
+  return out;
+}
+
+absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
+                               v1::CreateInvitationResponse& response) {
+  if (!IsNodeName(request.node())) {
+    return base::Error(
+        absl::StatusCode::kInvalidArgument, "NODE_NAME_INVALID",
+        "a node's name has 2 to 32 characters of a-z, 0-9 and '-', starts with a letter "
+        "and is not 'hub'");
+  }
+  const int hours =
+      request.lifetime_hours() == 0 ? 24 : std::clamp(request.lifetime_hours(), 1, 168);
+  const std::string secret = crypto::Base64Url(deps_.random.Bytes(32));
+  Invitation invitation{request.node(), crypto::Sha256Hex(secret),
+                        deps_.clock.Now() + absl::Hours(hours)};
+  RETURN_IF_ERROR(deps_.store.AddInvitation(invitation));
+  response.set_token(EncodeInvitation({request.node(), secret, deps_.front_door, deps_.trust_domain,
+                                       deps_.authority.certificate_pem()}));
+  response.mutable_expire_time()->set_seconds(absl::ToUnixSeconds(invitation.expires));
+  // A node that was removed before is expected again.
+  return PushSuspended();
+}
+
+absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse& response) {
+  // Certificates first: a request that cannot be signed must not use the invitation up.
+  ASSIGN_OR_RETURN(std::vector<v1::ServiceCertificate> certificates,
+                   deps_.authority.IssueForNode(request.node(), request.signing_requests()));
+  RETURN_IF_ERROR(deps_.store.UseInvitation(request.node(), crypto::Sha256Hex(request.secret()),
+                                            deps_.clock.Now()));
+  RETURN_IF_ERROR(deps_.store.SetCertificateExpiry(request.node(), deps_.authority.NextExpiry()));
+  for (auto& certificate : certificates) *response.add_certificates() = std::move(certificate);
+  response.set_ca_pem(deps_.authority.certificate_pem());
+  response.set_trust_domain(deps_.trust_domain);
+  return absl::OkStatus();
+}
+
+absl::Status Enrolment::Renew(const rpc::Caller& caller,
+                              const v1::RenewCertificatesRequest& request,
+                              v1::RenewCertificatesResponse& response) {
+  ASSIGN_OR_RETURN(NodeRow node, deps_.store.Node(caller.node));
+  if (node.state != v1::Node::STATE_MEMBER) {
+    return base::Error(absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED",
+                       "the node is not a member now, so it gets no certificates");
+  }
+  ASSIGN_OR_RETURN(std::vector<v1::ServiceCertificate> certificates,
+                   deps_.authority.IssueForNode(caller.node, request.signing_requests()));
+  RETURN_IF_ERROR(deps_.store.SetCertificateExpiry(caller.node, deps_.authority.NextExpiry()));
+  for (auto& certificate : certificates) *response.add_certificates() = std::move(certificate);
+  response.set_ca_pem(deps_.authority.certificate_pem());
+  return absl::OkStatus();
+}
+
+absl::Status Enrolment::List(v1::ListNodesResponse& response) {
+  ASSIGN_OR_RETURN(std::vector<NodeRow> rows, deps_.store.Nodes());
+  absl::StatusOr<std::vector<Presence>> presences = deps_.relay.Nodes();
+  for (const NodeRow& row : rows) {
+    *response.add_nodes() = ToNode(row, presences.ok() ? *presences : std::vector<Presence>());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Node> Enrolment::Show(const std::string& node) {
+  ASSIGN_OR_RETURN(NodeRow row, deps_.store.Node(node));
+  absl::StatusOr<std::vector<Presence>> presences = deps_.relay.Nodes();
+  return ToNode(row, presences.ok() ? *presences : std::vector<Presence>());
+}
+
+absl::Status Enrolment::PushSuspended() {
+  ASSIGN_OR_RETURN(int64_t epoch, deps_.store.Epoch());
+  ASSIGN_OR_RETURN(std::vector<NodeRow> rows, deps_.store.Nodes());
+  std::vector<std::string> suspended;
+  for (const NodeRow& row : rows) {
+    if (row.state == v1::Node::STATE_SUSPENDED || row.state == v1::Node::STATE_REMOVED) {
+      suspended.push_back(row.name);
+    }
+  }
+  return deps_.relay.SetSuspended(suspended, epoch);
+}
+
+absl::StatusOr<v1::Node> Enrolment::Change(const std::string& node,
+                                           const std::vector<v1::Node::State>& from,
+                                           v1::Node::State to, const std::string& reason) {
+  RETURN_IF_ERROR(deps_.store.SetNodeState(node, from, to, reason));
+  RETURN_IF_ERROR(PushSuspended());
+  return Show(node);
+}
+
+absl::StatusOr<v1::Node> Enrolment::Suspend(const std::string& node, const std::string& reason) {
+  if (reason.empty() || reason.size() > 2000) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "REASON_NEEDED",
+                       "say why, in at most 2,000 characters");
+  }
+  return Change(node, {v1::Node::STATE_MEMBER, v1::Node::STATE_SUSPENDED},
+                v1::Node::STATE_SUSPENDED, reason);
+}
+
+absl::StatusOr<v1::Node> Enrolment::Resume(const std::string& node) {
+  return Change(node, {v1::Node::STATE_SUSPENDED}, v1::Node::STATE_MEMBER, "");
+}
+
+absl::StatusOr<v1::Node> Enrolment::Remove(const std::string& node) {
+  return Change(node, {v1::Node::STATE_MEMBER, v1::Node::STATE_SUSPENDED, v1::Node::STATE_INVITED},
+                v1::Node::STATE_REMOVED, "removed");
+}
+
+}  // namespace oncomesh::access

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/access/trust_keeper.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/base/files.h"
+#include "libs/base/log.h"
+#include "libs/base/status_macros.h"
+
+namespace oncomesh::access {
+
+absl::StatusOr<std::unique_ptr<TrustKeeper>> TrustKeeper::Open(const std::string& state_dir,
+                                                               base::Clock& clock) {
+  std::unique_ptr<TrustKeeper> keeper(new TrustKeeper(state_dir + "/trust.binpb", clock));
+  absl::StatusOr<std::string> bytes = base::ReadFile(keeper->path_, 16 << 20);
+  if (bytes.status().code() == absl::StatusCode::kNotFound) return keeper;
+  RETURN_IF_ERROR(bytes.status());
+  v1::GetTrustBundleResponse stored;
+  if (!stored.ParseFromString(*bytes)) {
+    return base::Error(absl::StatusCode::kDataLoss, "TRUST_FILE_DAMAGED",
+                       "trust.binpb cannot be read; without it a rollback would go unnoticed, so "
+                       "restore it from a backup, or remove it on purpose");
+  }
+  base::MutexLock lock(keeper->mutex_);
+  keeper->kept_ = KeptBundle{stored.bundle(), absl::FromUnixSeconds(stored.fetch_time().seconds())};
+  return keeper;
+}
+
+TrustKeeper::~TrustKeeper() { Stop(); }
+
+absl::StatusOr<KeptBundle> TrustKeeper::Get() {
+  base::MutexLock lock(mutex_);
+  if (!kept_.has_value()) {
+    return base::Error(
+        absl::StatusCode::kUnavailable, "TRUST_NOT_YET",
+        "this node has not reached the hub yet, so it cannot judge permits or people");
+  }
+  return *kept_;
+}
+
+absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
+  bool changed = false;
+  {
+    base::MutexLock lock(mutex_);
+    if (kept_.has_value() && bundle.epoch() < kept_->bundle.epoch()) {
+      return base::Error(
+          absl::StatusCode::kFailedPrecondition, "EPOCH_ROLLBACK",
+          absl::StrCat("the hub sent epoch ", bundle.epoch(), ", but this node has seen ",
+                       kept_->bundle.epoch(), "; was the hub restored from an old backup?"));
+    }
+    changed = !kept_.has_value() || kept_->bundle.epoch() != bundle.epoch();
+    KeptBundle fresh{bundle, clock_.Now()};
+    // The fetch time alone changes every few seconds; only news is worth a write to disk.
+    if (changed) {
+      v1::GetTrustBundleResponse stored;
+      *stored.mutable_bundle() = bundle;
+      stored.mutable_fetch_time()->set_seconds(absl::ToUnixSeconds(fresh.fetched));
+      RETURN_IF_ERROR(base::WriteFileAtomically(path_, stored.SerializeAsString(), 0600));
+    }
+    kept_ = std::move(fresh);
+  }
+  if (changed && changed_) changed_();
+  return absl::OkStatus();
+}
+
+void TrustKeeper::Start(absl::Duration period, Fetch fetch, std::function<void()> changed) {
+  changed_ = std::move(changed);
+  puller_ = std::thread([this, period, fetch = std::move(fetch)] {
+    bool said = false;
+    while (true) {
+      absl::StatusOr<v1::TrustBundle> bundle = fetch();
+      absl::Status status = bundle.ok() ? Accept(*bundle) : bundle.status();
+      // Once per outage, not every few seconds.
+      if (!status.ok() && !said) base::LogError("trust.pull_failed", status);
+      if (status.ok() && said) base::Log(base::Level::kInfo, "trust.pull_recovered");
+      said = !status.ok();
+      base::MutexLock lock(mutex_);
+      // Sooner while the first one is missing: other services wait for it.
+      const absl::Duration wait = kept_.has_value() ? period : absl::Milliseconds(200);
+      if (!stopping_) wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(wait));
+      if (stopping_) return;
+    }
+  });
+}
+
+void TrustKeeper::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.SignalAll();
+  }
+  if (puller_.joinable()) puller_.join();
+}
+
+}  // namespace oncomesh::access

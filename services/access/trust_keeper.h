@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node's copy of the trust bundle: on disk, never older than one it had before.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "libs/base/clock.h"
+#include "libs/base/mutex.h"
+#include "oncomesh/access/v1/trust.pb.h"
+
+namespace oncomesh::access {
+
+struct KeptBundle {
+  v1::TrustBundle bundle;
+  absl::Time fetched;  // by this site's clock
+};
+
+// Any thread.
+class TrustKeeper {
+ public:
+  using Fetch = std::function<absl::StatusOr<v1::TrustBundle>()>;
+
+  // Reads what a run before kept in `<state_dir>/trust.binpb`.
+  static absl::StatusOr<std::unique_ptr<TrustKeeper>> Open(const std::string& state_dir,
+                                                           base::Clock& clock);
+  ~TrustKeeper();
+
+  // Errors: UNAVAILABLE (TRUST_NOT_YET) before the first bundle.
+  absl::StatusOr<KeptBundle> Get();
+
+  // Takes a bundle from the hub. Errors: FAILED_PRECONDITION (EPOCH_ROLLBACK) when its epoch is
+  // lower than that of the one kept: a hub restored from an old backup must not bring revoked
+  // permits back.
+  absl::Status Accept(const v1::TrustBundle& bundle);
+
+  // Pulls now and then every `period` until Stop. `changed` is called after a bundle with another
+  // epoch was taken.
+  void Start(absl::Duration period, Fetch fetch, std::function<void()> changed);
+  void Stop();
+
+ private:
+  TrustKeeper(std::string path, base::Clock& clock) : path_(std::move(path)), clock_(clock) {}
+
+  const std::string path_;
+  base::Clock& clock_;
+  std::function<void()> changed_;
+  base::Mutex mutex_;
+  std::optional<KeptBundle> kept_ ABSL_GUARDED_BY(mutex_);
+  base::CondVar wake_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread puller_;
+};
+
+}  // namespace oncomesh::access
