@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/dicom/series_image.h"
+
+#include <dcmtk/config/osconfig.h>
+// After osconfig.h.
+#include <dcmtk/dcmdata/dctk.h>
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "libs/base/error.h"
+#include "libs/base/status_macros.h"
+#include "libs/dicom/pixel_data.h"
+#include "libs/dicom/series_elements.h"
+
+namespace oncomesh::dicom {
+namespace {
+
+using absl::StatusCode;
+
+absl::Status NoPlace(absl::string_view why) {
+  return base::Error(
+      StatusCode::kInvalidArgument, "IMAGE_NO_PLACE",
+      absl::StrCat("an image does not say where it is: ", why, "; it cannot be part of a volume"));
+}
+
+// Cosines are written with few digits; further off than this they are no pair of axes.
+constexpr double kUnitTolerance = 1e-3;
+
+absl::Status ReadPlane(const FunctionalGroups& groups, Slice& slice) {
+  DcmItem* position = groups.Find(DCM_PlanePositionSequence);
+  DcmItem* orientation = groups.Find(DCM_PlaneOrientationSequence);
+  DcmItem* measures = groups.Find(DCM_PixelMeasuresSequence);
+  if (position == nullptr || orientation == nullptr || measures == nullptr) {
+    return NoPlace("plane position, orientation or pixel measures are missing");
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    auto value = Number(*position, DCM_ImagePositionPatient, i);
+    if (!value) return NoPlace("Image Position (Patient) is missing or no number");
+    slice.position[i] = *value;
+  }
+  for (size_t i = 0; i < 6; ++i) {
+    auto value = Number(*orientation, DCM_ImageOrientationPatient, i);
+    if (!value) return NoPlace("Image Orientation (Patient) is missing or no number");
+    slice.orientation[i] = *value;
+  }
+  std::array<double, 6>& o = slice.orientation;
+  double row = std::hypot(o[0], o[1], o[2]), column = std::hypot(o[3], o[4], o[5]);
+  if (std::abs(row - 1) > kUnitTolerance || std::abs(column - 1) > kUnitTolerance ||
+      std::abs(o[0] * o[3] + o[1] * o[4] + o[2] * o[5]) > kUnitTolerance) {
+    return NoPlace("its orientation is not two unit vectors at a right angle");
+  }
+  auto row_spacing = Number(*measures, DCM_PixelSpacing, 0);
+  auto column_spacing = Number(*measures, DCM_PixelSpacing, 1);
+  if (!row_spacing || !column_spacing || *row_spacing <= 0 || *column_spacing <= 0) {
+    return NoPlace("Pixel Spacing is missing or not positive");
+  }
+  slice.row_spacing = *row_spacing;
+  slice.column_spacing = *column_spacing;
+  return absl::OkStatus();
+}
+
+absl::Status ReadRescale(const FunctionalGroups& groups, Slice& slice) {
+  DcmItem* item = groups.Find(DCM_PixelValueTransformationSequence);
+  if (item == nullptr) return absl::OkStatus();
+  for (auto [tag, out] : {std::pair{DCM_RescaleSlope, &slice.slope},
+                          std::pair{DCM_RescaleIntercept, &slice.intercept}}) {
+    if (!item->tagExistsWithValue(tag)) continue;
+    auto value = Number(*item, tag);
+    if (!value || (tag == DCM_RescaleSlope && *value == 0)) {
+      return base::Error(StatusCode::kInvalidArgument, "RESCALE_INVALID",
+                         "rescale slope or intercept of an image is no usable number");
+    }
+    *out = *value;
+  }
+  return absl::OkStatus();
+}
+
+std::optional<double> PrivateNumber(DcmDataset& dataset, uint16_t group, const char* creator,
+                                    uint16_t element) {
+  for (uint16_t block = 0x10; block <= 0xff; ++block) {
+    if (Text(dataset, DcmTagKey(group, block)) != creator) continue;
+    return Number(dataset, DcmTagKey(group, static_cast<Uint16>((block << 8) | element)));
+  }
+  return std::nullopt;
+}
+
+PetHeader ReadPet(DcmDataset& dataset) {
+  PetHeader pet;
+  pet.units = Text(dataset, DCM_Units);
+  pet.suv_type = Text(dataset, DCM_SUVType);
+  pet.decay_correction = Text(dataset, DCM_DecayCorrection);
+  for (unsigned long i = 0; i < 32; ++i) {
+    OFString value;
+    if (dataset.findAndGetOFString(DCM_CorrectedImage, value, i).bad()) break;
+    pet.corrections.emplace_back(absl::StripAsciiWhitespace(value.c_str()));
+  }
+  pet.series_date = Text(dataset, DCM_SeriesDate);
+  pet.series_time = Text(dataset, DCM_SeriesTime);
+  pet.acquisition_date = Text(dataset, DCM_AcquisitionDate);
+  pet.acquisition_time = Text(dataset, DCM_AcquisitionTime);
+  pet.frame_reference_ms = Number(dataset, DCM_FrameReferenceTime);
+  pet.frame_duration_ms = Number(dataset, DCM_ActualFrameDuration);
+  pet.weight_kg = Number(dataset, DCM_PatientWeight);
+  pet.height_m = Number(dataset, DCM_PatientSize);
+  pet.sex = Text(dataset, DCM_PatientSex);
+  DcmItem* drug = nullptr;
+  if (dataset.findAndGetSequenceItem(DCM_RadiopharmaceuticalInformationSequence, drug, 0).good() &&
+      drug != nullptr) {
+    pet.injection_time = Text(*drug, DCM_RadiopharmaceuticalStartTime);
+    pet.injection_date_time = Text(*drug, DCM_RadiopharmaceuticalStartDateTime);
+    pet.dose_bq = Number(*drug, DCM_RadionuclideTotalDose);
+    pet.half_life_s = Number(*drug, DCM_RadionuclideHalfLife);
+  }
+  pet.philips_suv_factor = PrivateNumber(dataset, 0x7053, "Philips PET Private Group", 0x00);
+  pet.philips_activity_factor = PrivateNumber(dataset, 0x7053, "Philips PET Private Group", 0x09);
+  return pet;
+}
+
+}  // namespace
+
+absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DcmFileFormat> file, ParseObject(bytes));
+  DcmDataset& dataset = *file->getDataset();
+  ImageObject out;
+  out.sop_class_uid = Text(dataset, DCM_SOPClassUID);
+  out.sop_instance_uid = Text(dataset, DCM_SOPInstanceUID);
+  out.series_uid = Text(dataset, DCM_SeriesInstanceUID);
+  out.frame_of_reference_uid = Text(dataset, DCM_FrameOfReferenceUID);
+  out.modality = Text(dataset, DCM_Modality);
+  ASSIGN_OR_RETURN(PixelFormat format, ReadPixelFormat(*file));
+  out.rows = format.rows;
+  out.columns = format.columns;
+  if (dataset.tagExistsWithValue(DCM_ModalityLUTSequence)) {
+    return base::Error(StatusCode::kUnimplemented, "MODALITY_LUT",
+                       "pixel values of the series have a meaning only through a modality lookup "
+                       "table; choose a series with rescale slope and intercept");
+  }
+  if (out.modality == "PT") out.pet = ReadPet(dataset);
+
+  const bool enhanced = dataset.tagExistsWithValue(DCM_PerFrameFunctionalGroupsSequence) ||
+                        dataset.tagExistsWithValue(DCM_SharedFunctionalGroupsSequence);
+  if (!enhanced && format.frames != 1) return NoPlace("many frames and no place for each of them");
+  for (int64_t frame = 0; frame < format.frames; ++frame) {
+    FunctionalGroups groups(dataset, enhanced, static_cast<unsigned long>(frame));
+    Slice slice;
+    RETURN_IF_ERROR(ReadPlane(groups, slice));
+    RETURN_IF_ERROR(ReadRescale(groups, slice));
+    if (DcmItem* measures = groups.Find(DCM_PixelMeasuresSequence); frame == 0) {
+      out.slice_thickness_mm = Number(*measures, DCM_SliceThickness);
+      out.slice_spacing_mm = Number(*measures, DCM_SpacingBetweenSlices);
+    }
+    out.slices.push_back(std::move(slice));
+  }
+  if (!pixels) return out;
+  ASSIGN_OR_RETURN(auto frames, DecodeFrames(*file, format));
+  for (size_t i = 0; i < frames.size(); ++i) {
+    Slice& slice = out.slices[i];
+    slice.values = std::move(frames[i]);
+    if (slice.slope == 1 && slice.intercept == 0) continue;
+    for (float& value : slice.values) {
+      value = static_cast<float>(static_cast<double>(value) * slice.slope + slice.intercept);
+    }
+  }
+  return out;
+}
+
+absl::StatusOr<ObjectSummary> Summarise(absl::string_view bytes) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DcmFileFormat> file, ParseObject(bytes));
+  DcmDataset& dataset = *file->getDataset();
+  ObjectSummary out;
+  out.sop_class_uid = Text(dataset, DCM_SOPClassUID);
+  out.modality = Text(dataset, DCM_Modality);
+  out.series_uid = Text(dataset, DCM_SeriesInstanceUID);
+  out.has_pixels = dataset.tagExists(DCM_Rows) && dataset.tagExists(DCM_Columns);
+  return out;
+}
+
+}  // namespace oncomesh::dicom

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// N4 bias field correction (Tustison et al., IEEE TMI 29(6), 2010) with ITK's filter.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "libs/imaging/volume.h"
+
+namespace oncomesh::imaging {
+
+struct N4Options {
+  int shrink = 4;  // the field is fitted on a grid this much coarser
+  std::vector<int> iterations = {50, 50, 50, 50};  // at most, per level
+  double convergence = 0.001;
+  int control_points = 4;  // per axis at the first level; spline order 3 adds three
+  // Sets the control points from the distance of two knots at the first level, mm.
+  std::optional<double> spline_distance_mm;
+};
+
+struct N4Result {
+  Volume corrected;
+  Volume bias_field;  // multiplicative: input / corrected
+};
+
+// Corrects `input`; the field is fitted where `mask`, or without one the whole image, is above
+// zero, and applies everywhere. The same input gives the same result, whatever the number of cores:
+// the filter is new each time (ITK's starts a second run from the first one's lattice) and runs on
+// one thread, by ITK's global default; its global maximum is left alone (below the number of work
+// units it would silently drop most of the fitting points). Any thread. Errors: INVALID_ARGUMENT
+// (N4_OPTIONS, MASK_OTHER_GRID, GRID_INVALID), FAILED_PRECONDITION (MASK_EMPTY, N4_NO_CONTRAST),
+// INTERNAL (N4_FAILED).
+absl::StatusOr<N4Result> CorrectBiasField(const Volume& input, const Volume* mask,
+                                          const N4Options& options);
+
+}  // namespace oncomesh::imaging

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/imaging/suv.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/civil_time.h"
+#include "libs/base/error.h"
+#include "libs/base/status_macros.h"
+
+namespace oncomesh::imaging {
+namespace {
+
+absl::Status Refused(absl::string_view reason, absl::string_view message) {
+  return base::Error(absl::StatusCode::kFailedPrecondition, reason, message);
+}
+
+constexpr double kDay = 86400;
+// Later than this the tracer is gone: the times are not of this scan.
+constexpr double kMaxHalfLives = 10;
+
+std::optional<int> Digits(absl::string_view text) {
+  int value = 0;
+  for (char c : text) {
+    if (!absl::ascii_isdigit(c)) return std::nullopt;
+    value = value * 10 + (c - '0');
+  }
+  return text.empty() ? std::nullopt : std::optional<int>(value);
+}
+
+// Seconds since midnight of a TM value: HH, HHMM, HHMMSS, HHMMSS.FFFFFF (PS3.5 6.2).
+std::optional<double> SecondsOfDay(absl::string_view text) {
+  size_t point = text.find('.');
+  absl::string_view whole = text.substr(0, point);
+  if (whole.size() != 2 && whole.size() != 4 && whole.size() != 6) return std::nullopt;
+  double seconds = 0;
+  const int limits[] = {23, 59, 60};  // a leap second is valid
+  const double units[] = {3600, 60, 1};
+  for (size_t i = 0; i < whole.size() / 2; ++i) {
+    auto part = Digits(whole.substr(2 * i, 2));
+    if (!part || *part > limits[i]) return std::nullopt;
+    seconds += *part * units[i];
+  }
+  if (point == absl::string_view::npos) return seconds;
+  absl::string_view digits = text.substr(point + 1);
+  if (whole.size() != 6 || digits.size() > 6 || (!digits.empty() && !Digits(digits))) {
+    return std::nullopt;
+  }
+  if (!digits.empty()) seconds += *Digits(digits) / std::pow(10.0, digits.size());
+  return seconds;
+}
+
+// Days since 1970 of a DA value.
+std::optional<double> DayNumber(absl::string_view text) {
+  if (text.size() != 8) return std::nullopt;
+  auto year = Digits(text.substr(0, 4)), month = Digits(text.substr(4, 2)),
+       day = Digits(text.substr(6, 2));
+  if (!year || !month || !day) return std::nullopt;
+  absl::CivilDay civil(*year, *month, *day);
+  if (civil.month() != *month || civil.day() != *day) return std::nullopt;
+  return static_cast<double>(civil - absl::CivilDay());
+}
+
+std::optional<double> Moment(absl::string_view date, absl::string_view time) {
+  auto day = DayNumber(date);
+  auto seconds = SecondsOfDay(time);
+  if (!day || !seconds) return std::nullopt;
+  return *day * kDay + *seconds;
+}
+
+// A DT value; an offset from UTC at its end is left off: all times of a scan are of one place.
+std::optional<double> MomentOf(absl::string_view date_time) {
+  size_t zone = date_time.find_first_of("+-");
+  date_time = date_time.substr(0, zone);
+  if (date_time.size() < 10) return std::nullopt;
+  return Moment(date_time.substr(0, 8), date_time.substr(8));
+}
+
+// The moment to which pixel values are decay-corrected when the correction is START.
+absl::StatusOr<double> ReferenceMoment(const dicom::PetHeader& pet, double half_life) {
+  auto series = Moment(pet.series_date, pet.series_time);
+  auto acquisition = Moment(pet.acquisition_date, pet.acquisition_time);
+  if (series && (!acquisition || *series <= *acquisition)) return *series;
+  if (!acquisition) {
+    return Refused("SUV_TIME_MISSING", "neither series nor acquisition time of the PET are known");
+  }
+  // A series time after the acquisition is that of a later processing. The reference follows from
+  // the frame: its mean activity occurs Frame Reference Time after it.
+  if (!pet.frame_reference_ms || !pet.frame_duration_ms || *pet.frame_reference_ms <= 0 ||
+      *pet.frame_duration_ms <= 0) {
+    return *acquisition;  // of the earliest frame, where the scan began
+  }
+  const double lambda = std::log(2.0) / half_life;
+  const double decay = lambda * *pet.frame_duration_ms / 1000;
+  const double mean = std::log(decay / -std::expm1(-decay)) / lambda;
+  return *acquisition - *pet.frame_reference_ms / 1000 + mean;
+}
+
+absl::StatusOr<double> InjectionMoment(const dicom::PetHeader& pet, double reference) {
+  if (!pet.injection_date_time.empty()) {
+    auto moment = MomentOf(pet.injection_date_time);
+    if (moment) return *moment;
+  }
+  auto seconds = SecondsOfDay(pet.injection_time);
+  if (!seconds) {
+    return Refused("SUV_TIME_MISSING", "the time of the injection is missing or no time");
+  }
+  double moment = std::floor(reference / kDay) * kDay + *seconds;
+  // Injected before midnight, scanned after it.
+  if (moment > reference) moment -= kDay;
+  return moment;
+}
+
+absl::StatusOr<double> Weight(const dicom::PetHeader& pet) {
+  if (!pet.weight_kg || *pet.weight_kg <= 0 || *pet.weight_kg > 600) {
+    return Refused("SUV_WEIGHT_MISSING",
+                   "the patient's weight is missing or impossible; SUV cannot be computed");
+  }
+  return *pet.weight_kg;
+}
+
+// What a dose per gram is multiplied with for the kind, relative to body weight.
+absl::StatusOr<double> BodyFactor(const dicom::PetHeader& pet, SuvKind kind) {
+  if (kind == SuvKind::kBodyWeight) return 1;
+  ASSIGN_OR_RETURN(double weight, Weight(pet));
+  if (!pet.height_m || *pet.height_m < 0.3 || *pet.height_m > 2.6) {
+    return Refused("SUV_HEIGHT_MISSING",
+                   "the patient's size in metres is missing or impossible; use --suv bw");
+  }
+  const double height = *pet.height_m * 100;
+  if (kind == SuvKind::kBodySurface) {
+    double square_metres = std::pow(weight, 0.425) * std::pow(height, 0.725) * 0.007184;
+    return square_metres * 1e4 / (weight * 1000);
+  }
+  if (pet.sex != "M" && pet.sex != "F") {
+    return Refused("SUV_SEX_MISSING",
+                   "lean body mass needs the patient's sex, M or F; use --suv bw");
+  }
+  double ratio = weight / height;
+  double lean =
+      pet.sex == "M" ? 1.10 * weight - 120 * ratio * ratio : 1.07 * weight - 148 * ratio * ratio;
+  if (lean <= 0) {
+    return Refused("SUV_HEIGHT_MISSING", "weight and size give no lean body mass; use --suv bw");
+  }
+  return lean / weight;
+}
+
+absl::Status CheckCorrections(const dicom::PetHeader& pet) {
+  auto corrected = [&](absl::string_view what) {
+    return std::find(pet.corrections.begin(), pet.corrections.end(), what) != pet.corrections.end();
+  };
+  if (!corrected("ATTN") || !corrected("DECY")) {
+    return Refused("SUV_NOT_CORRECTED",
+                   "the PET images are not corrected for attenuation and decay; use the corrected "
+                   "reconstruction");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SuvFactor> ComputeSuvFactor(const dicom::PetHeader& pet, SuvKind kind) {
+  SuvFactor out;
+  out.source_units = pet.units;
+  ASSIGN_OR_RETURN(double body, BodyFactor(pet, kind));
+  if (pet.units == "GML") {
+    // Already SUV; which one is said by the type, and without one it is by body weight.
+    if (!pet.suv_type.empty() && pet.suv_type != "BW") {
+      return Refused("SUV_UNITS_UNSUPPORTED",
+                     "the series holds uptake values of another kind than by body weight");
+    }
+    out.decay_rule = "none needed";
+    out.factor = body;
+    return out;
+  }
+  double to_bqml = 1;
+  if (pet.units == "CNTS") {
+    RETURN_IF_ERROR(CheckCorrections(pet));
+    if (pet.philips_suv_factor && *pet.philips_suv_factor > 0) {
+      out.decay_rule = "none needed";
+      out.factor = *pet.philips_suv_factor * body;
+      return out;
+    }
+    if (!pet.philips_activity_factor || *pet.philips_activity_factor <= 0) {
+      return Refused("SUV_UNITS_UNSUPPORTED",
+                     "the series holds counts, and the vendor's factors that would turn them into "
+                     "activity are not there");
+    }
+    to_bqml = *pet.philips_activity_factor;
+  } else if (pet.units != "BQML") {
+    return Refused("SUV_UNITS_UNSUPPORTED", "SUV can be computed from BQML, GML and CNTS only");
+  }
+  RETURN_IF_ERROR(CheckCorrections(pet));
+  ASSIGN_OR_RETURN(double weight, Weight(pet));
+  if (!pet.dose_bq || *pet.dose_bq <= 0) {
+    return Refused("SUV_DOSE_MISSING", "the injected dose is missing or not positive");
+  }
+  // Some devices write MBq in spite of the standard; nobody is given less than 10 kBq.
+  if (*pet.dose_bq < 1e4) {
+    return Refused("SUV_DOSE_MISSING",
+                   "the injected dose is too small to be in becquerel as the standard asks");
+  }
+  out.decayed_dose_bq = *pet.dose_bq;
+  if (pet.decay_correction == "ADMIN") {
+    out.decay_rule = "admin";
+  } else if (pet.decay_correction == "START") {
+    out.decay_rule = "start";
+    if (!pet.half_life_s || *pet.half_life_s <= 0) {
+      return Refused("SUV_HALF_LIFE_MISSING", "the half-life of the radionuclide is missing");
+    }
+    ASSIGN_OR_RETURN(double reference, ReferenceMoment(pet, *pet.half_life_s));
+    ASSIGN_OR_RETURN(double injection, InjectionMoment(pet, reference));
+    out.decay_time_s = reference - injection;
+    if (out.decay_time_s < 0 || out.decay_time_s > kMaxHalfLives * *pet.half_life_s) {
+      return Refused("SUV_TIME_IMPLAUSIBLE",
+                     "the injection is after the scan, or more than ten half-lives before it");
+    }
+    out.decayed_dose_bq *= std::exp2(-out.decay_time_s / *pet.half_life_s);
+  } else {
+    return Refused("SUV_DECAY_UNKNOWN",
+                   "it is not said to which moment the images are decay-corrected");
+  }
+  out.factor = to_bqml * weight * 1000 / out.decayed_dose_bq * body;
+  return out;
+}
+
+void Scale(Volume& volume, double factor) {
+  for (float& value : volume.voxels) {
+    value = static_cast<float>(static_cast<double>(value) * factor);
+  }
+}
+
+absl::StatusOr<SuvKind> ParseSuvKind(absl::string_view name) {
+  for (SuvKind kind : {SuvKind::kBodyWeight, SuvKind::kLeanBody, SuvKind::kBodySurface}) {
+    if (name == SuvKindName(kind)) return kind;
+  }
+  return base::Error(absl::StatusCode::kInvalidArgument, "SUV_KIND_UNKNOWN",
+                     "SUV is bw, lbm or bsa");
+}
+
+const char* SuvKindName(SuvKind kind) {
+  switch (kind) {
+    case SuvKind::kLeanBody:
+      return "lbm";
+    case SuvKind::kBodySurface:
+      return "bsa";
+    default:
+      return "bw";
+  }
+}
+
+}  // namespace oncomesh::imaging
