@@ -18,6 +18,7 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include <chrono>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -176,6 +177,7 @@ struct GrpcRuntime::Impl {
   grpc::AsyncGenericService generic;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
+  std::map<std::string, std::shared_ptr<grpc::ChannelCredentials>> credentials;  // by peer
 };
 
 // A call that came in at a port.
@@ -594,18 +596,21 @@ std::shared_ptr<Line> GrpcRuntime::Connect(const std::string& address, const std
     arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     // HubLink makes a new line for each attempt; this one is not to dial behind its back.
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 60'000);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 5'000);
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   } else {
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   }
-  return std::make_shared<GrpcLine>(
-      *this, grpc::CreateCustomChannel(address,
-                                       rpc::IdentityChannelCredentials(
-                                           options_.identity_dir, options_.trust_domain, peer_path),
-                                       arguments));
+  // One set of credentials, and so one watcher of the identity folder, per peer.
+  auto& credentials = impl_->credentials[peer_path];
+  if (credentials == nullptr) {
+    credentials =
+        rpc::IdentityChannelCredentials(options_.identity_dir, options_.trust_domain, peer_path);
+  }
+  return std::make_shared<GrpcLine>(*this,
+                                    grpc::CreateCustomChannel(address, credentials, arguments));
 }
 
 bool GrpcRuntime::Post(std::function<void()> task) {

@@ -55,7 +55,7 @@ class GrpcRuntime final : public Loop {
 
   // Connections to a server that must show the name `peer_path`. `across_sites`: one of their own,
   // watched by keepalive, that dials once and is not dialled again; else connections to a service
-  // of this site, dialled whenever there is none.
+  // of this site, dialled whenever there is none. Before Start, or on the loop's thread.
   std::shared_ptr<Line> Connect(const std::string& address, const std::string& peer_path,
                                 bool across_sites);
 
