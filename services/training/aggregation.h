@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the updates of a round to what comes out of it. Reads files, writes one object, keeps
+// nothing: run again after a crash it gives the same bytes.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "libs/federated/strategy.h"
+#include "libs/objects/object_store.h"
+#include "services/training/run_record.h"
+#include "services/training/update_spool.h"
+
+namespace oncomesh::training {
+
+// The model of zeros with which a run starts, in `objects`; its SHA-256.
+absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::ObjectStore& objects,
+                                           const std::string& scratch);
+
+// What an update of the current round must look like. Errors: those of opening the input model.
+absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,
+                                               objects::ObjectStore& objects);
+// The largest file that fits the template.
+int64_t MaxUpdateBytes(const federated::Template& expected);
+
+// The outcome of the aggregating round; its model or sums are in `objects`. `scratch` is a folder
+// on the file system of the objects. Errors: INVALID_ARGUMENT (HESSIAN_NOT_POSITIVE),
+// FAILED_PRECONDITION (MODEL_NOT_FINITE): the run cannot go on; others may pass.
+absl::StatusOr<Closing> Aggregate(const RunRecord& record, UpdateSpool& spool,
+                                  objects::ObjectStore& objects, const std::string& scratch);
+
+}  // namespace oncomesh::training

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tasks for the nodes that do them. `node` is always the calling node as its certificate says.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "libs/base/clock.h"
+#include "libs/base/random.h"
+#include "libs/objects/object_store.h"
+#include "oncomesh/training/v1/task.pb.h"
+#include "services/training/change_signal.h"
+#include "services/training/run_desk.h"
+#include "services/training/training_store.h"
+#include "services/training/update_spool.h"
+
+namespace oncomesh::training {
+
+// Any thread.
+class TaskDesk {
+ public:
+  struct Deps {
+    TrainingStore& store;
+    UpdateSpool& spool;
+    objects::ObjectStore& objects;
+    base::Clock& clock;
+    base::Random& random;
+    TrustSource trust;
+    ChangeSignal& changes;
+    LeaseRules rules;
+  };
+  explicit TaskDesk(Deps deps) : deps_(std::move(deps)) {}
+
+  // The errors are those that task.proto gives for the RPC of the same name.
+
+  // Does not wait. Before a task is handed out, its permit is checked anew; a run whose permit was
+  // revoked or has expired ends.
+  absl::StatusOr<v1::AcquireTaskResponse> Acquire(const std::string& node,
+                                                  const v1::AcquireTaskRequest& request);
+  absl::StatusOr<absl::Duration> Renew(const std::string& node,
+                                       const v1::RenewLeaseRequest& request);
+  // The file of a task's model or statistics.
+  absl::StatusOr<std::string> InputPath(const std::string& node, const std::string& task,
+                                        const std::string& sha256);
+  absl::StatusOr<v1::GetUploadStateResponse> UploadState(const std::string& node,
+                                                         const v1::GetUploadStateRequest& request);
+  absl::StatusOr<bool> SubmitMetrics(const std::string& node,
+                                     const v1::SubmitMetricsRequest& request);
+  absl::Status ReportFailed(const std::string& node, const v1::ReportTaskFailedRequest& request);
+
+  // One update being handed in. One thread; the desk outlives it.
+  class Submission {
+   public:
+    absl::Status Append(absl::string_view chunk);
+    // Verifies and commits; true when this very update had been accepted before.
+    absl::StatusOr<bool> Finish();
+
+   private:
+    friend class TaskDesk;
+    explicit Submission(TaskDesk& desk) : desk_(desk) {}
+    TaskDesk& desk_;
+    std::string node_, run_;
+    v1::UploadHeader header_;
+    Result result_;
+    bool already_ = false;
+    std::unique_ptr<UpdateSpool::Upload> upload_;  // null when accepted before
+  };
+  absl::StatusOr<std::unique_ptr<Submission>> Begin(const std::string& node,
+                                                    const v1::UploadHeader& header);
+
+ private:
+  absl::Status StillPermitted(const RunRecord& record);
+  Deps deps_;
+};
+
+}  // namespace oncomesh::training

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Updates on their way in: one folder per task, one file per content, written in chunks that
+// survive an interruption. A file gets its final name only when all bytes are there, durable and of
+// the promised digest.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "libs/base/mutex.h"
+#include "libs/crypto/digest.h"
+
+namespace oncomesh::training {
+
+class UpdateSpool {
+ public:
+  // `root` is made when missing.
+  static absl::StatusOr<std::unique_ptr<UpdateSpool>> Open(const std::string& root);
+
+  struct State {
+    int64_t offset = 0;         // bytes that are there
+    std::string prefix_sha256;  // of them; hex
+    bool complete = false;
+  };
+  // `sha256` is 64 hexadecimal digits, checked by the caller; `task` a name of ours. Any thread.
+  absl::StatusOr<State> GetState(const std::string& task, const std::string& sha256);
+
+  // One upload in progress. One thread.
+  class Upload {
+   public:
+    ~Upload();
+    // Errors: OUT_OF_RANGE (OFFSET_INVALID) beyond the promised size; ABORTED (UPLOAD_SUPERSEDED)
+    // when a newer upload of the same task has begun; RESOURCE_EXHAUSTED (DISK_FULL).
+    absl::Status Append(absl::string_view chunk);
+    // Makes the update durable under its final name and returns its path. Errors: as Append;
+    // INVALID_ARGUMENT (UPLOAD_INVALID) when bytes are missing; DATA_LOSS (UPDATE_HASH_MISMATCH):
+    // then everything of it is forgotten and the sender begins at 0.
+    absl::StatusOr<std::string> Finish();
+
+   private:
+    friend class UpdateSpool;
+    Upload(UpdateSpool& spool, std::string task) : spool_(spool), task_(std::move(task)) {}
+    absl::Status CheckCurrent() const;
+    UpdateSpool& spool_;
+    const std::string task_;
+    uint64_t generation_ = 0;
+    std::string part_, final_, sha256_;
+    int fd_ = -1;
+    int64_t offset_ = 0, bytes_ = 0, synced_ = 0;
+    crypto::Sha256 hash_;
+    bool complete_ = false;
+  };
+  // Goes on at `offset`, which is 0 or what GetState told. An upload of the same task that is still
+  // going is superseded. Errors: OUT_OF_RANGE (OFFSET_INVALID).
+  absl::StatusOr<std::unique_ptr<Upload>> Begin(const std::string& task, const std::string& sha256,
+                                                int64_t bytes, int64_t offset);
+
+  // Where the complete update lies, or would.
+  std::string PathOf(const std::string& task, const std::string& sha256) const;
+  // Forgets one update, or all of a task. OK when it was not there.
+  void Remove(const std::string& task, const std::string& sha256);
+  void RemoveTask(const std::string& task);
+  // Names of the tasks that have anything here.
+  std::vector<std::string> Tasks() const;
+
+ private:
+  explicit UpdateSpool(std::string root) : root_(std::move(root)) {}
+  const std::string root_;
+  base::Mutex mutex_;
+  std::map<std::string, uint64_t> generations_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace oncomesh::training
