@@ -15,12 +15,14 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/error_mark.h"
 #include "libs/crypto/secret.h"
 
 namespace oncomesh::crypto {
 namespace {
 
 constexpr size_t kCoordinate = 32;
+constexpr size_t kMaxPemBytes = 16 << 10;
 
 std::shared_ptr<EVP_PKEY> Own(EVP_PKEY* key) {
   return std::shared_ptr<EVP_PKEY>(key, &EVP_PKEY_free);
@@ -29,6 +31,9 @@ std::shared_ptr<EVP_PKEY> Own(EVP_PKEY* key) {
 const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
+
+// Gives no password: an encrypted text is refused instead of asking the terminal.
+int NoPassword(char*, int, int, void*) { return -1; }
 
 absl::Status Invalid(absl::string_view what) {
   return base::Error(absl::StatusCode::kInvalidArgument, "KEY_INVALID", what);
@@ -54,11 +59,30 @@ std::shared_ptr<EVP_PKEY> FromParams(const char* type, OSSL_PARAM_BLD* builder) 
   return Own(key);
 }
 
+std::string NumberOf(EVP_PKEY* key, const char* name) {
+  BIGNUM* number = nullptr;
+  if (EVP_PKEY_get_bn_param(key, name, &number) != 1) return "";
+  std::string out(static_cast<size_t>(BN_num_bytes(number)), '\0');
+  BN_bn2bin(number, reinterpret_cast<unsigned char*>(out.data()));
+  BN_free(number);
+  return out;
+}
+
+// 2048 to 8192 bits, e odd, above 1 and below 2^32 (RFC 7518 §3.3 asks for the first).
+bool IsStrongRsa(EVP_PKEY* key) {
+  const int bits = EVP_PKEY_get_bits(key);
+  const std::string n = NumberOf(key, OSSL_PKEY_PARAM_RSA_N);
+  const std::string e = NumberOf(key, OSSL_PKEY_PARAM_RSA_E);
+  return bits >= 2048 && bits <= 8192 && !n.empty() && (n.back() & 1) != 0 && !e.empty() &&
+         e.size() <= 4 && (e.back() & 1) != 0 && e != "\x01";
+}
+
 absl::StatusOr<KeyType> TypeOf(EVP_PKEY* key) {
   switch (EVP_PKEY_get_base_id(key)) {
     case EVP_PKEY_ED25519:
       return KeyType::kEd25519;
     case EVP_PKEY_RSA:
+      if (!IsStrongRsa(key)) return Invalid("the RSA key is weak or malformed");
       return KeyType::kRsa;
     case EVP_PKEY_EC: {
       char group[64] = {};
@@ -103,6 +127,7 @@ std::string RawToDer(absl::string_view raw) {
 }  // namespace
 
 absl::StatusOr<PublicKey> PublicKey::FromEd25519(absl::string_view raw) {
+  const ErrorMark mark;
   EVP_PKEY* key = raw.size() == 32 ? EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr,
                                                                  Bytes(raw), raw.size())
                                    : nullptr;
@@ -111,6 +136,7 @@ absl::StatusOr<PublicKey> PublicKey::FromEd25519(absl::string_view raw) {
 }
 
 absl::StatusOr<PublicKey> PublicKey::FromP256(absl::string_view x, absl::string_view y) {
+  const ErrorMark mark;
   if (x.size() != kCoordinate || y.size() != kCoordinate) {
     return Invalid("the coordinates of a P-256 key have 32 bytes each");
   }
@@ -127,28 +153,55 @@ absl::StatusOr<PublicKey> PublicKey::FromP256(absl::string_view x, absl::string_
 }
 
 absl::StatusOr<PublicKey> PublicKey::FromRsa(absl::string_view n, absl::string_view e) {
+  const ErrorMark mark;
   if (n.size() < 256 || n.size() > 1024 || e.empty() || e.size() > 4) {
     return Invalid("an RSA key needs 2048 to 8192 bits and an exponent below 2^32");
   }
   BIGNUM* modulus = BN_bin2bn(Bytes(n), static_cast<int>(n.size()), nullptr);
   BIGNUM* exponent = BN_bin2bn(Bytes(e), static_cast<int>(e.size()), nullptr);
-  bool good = BN_num_bits(modulus) >= 2048 && BN_is_odd(modulus) && BN_is_odd(exponent) &&
-              !BN_is_one(exponent);
-  std::shared_ptr<EVP_PKEY> key;
-  if (good) {
-    OSSL_PARAM_BLD* builder = OSSL_PARAM_BLD_new();
-    OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus);
-    OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, exponent);
-    key = FromParams("RSA", builder);
-    OSSL_PARAM_BLD_free(builder);
-  }
+  OSSL_PARAM_BLD* builder = OSSL_PARAM_BLD_new();
+  OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus);
+  OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, exponent);
+  std::shared_ptr<EVP_PKEY> key = FromParams("RSA", builder);
+  OSSL_PARAM_BLD_free(builder);
   BN_free(modulus);
   BN_free(exponent);
-  if (key == nullptr) return Invalid("the RSA key is weak or malformed");
+  if (key == nullptr || !IsStrongRsa(key.get())) return Invalid("the RSA key is weak or malformed");
   return PublicKey(std::move(key), KeyType::kRsa);
 }
 
+absl::StatusOr<PublicKey> PublicKey::FromPem(absl::string_view pem) {
+  const ErrorMark mark;
+  if (pem.size() > kMaxPemBytes) return Invalid("the text is too long for a key");
+  BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  EVP_PKEY* key = PEM_read_bio_PUBKEY(bio, nullptr, &NoPassword, nullptr);
+  BIO_free(bio);
+  if (key == nullptr) return Invalid("the text is not a public key in PEM");
+  std::shared_ptr<EVP_PKEY> owned = Own(key);
+  ASSIGN_OR_RETURN(KeyType type, TypeOf(key));
+  return PublicKey(std::move(owned), type);
+}
+
+std::string PublicKey::ToPem() const {
+  BIO* bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_PUBKEY(bio, key_.get());
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio, &data);
+  std::string out(data, static_cast<size_t>(size));
+  BIO_free(bio);
+  return out;
+}
+
+std::string PublicKey::Modulus() const {
+  return type_ == KeyType::kRsa ? NumberOf(key_.get(), OSSL_PKEY_PARAM_RSA_N) : "";
+}
+
+std::string PublicKey::Exponent() const {
+  return type_ == KeyType::kRsa ? NumberOf(key_.get(), OSSL_PKEY_PARAM_RSA_E) : "";
+}
+
 std::string PublicKey::Raw() const {
+  const ErrorMark mark;
   if (type_ == KeyType::kEd25519) {
     std::string out(32, '\0');
     size_t size = out.size();
@@ -169,6 +222,7 @@ std::string PublicKey::Raw() const {
 }
 
 bool PublicKey::Verify(absl::string_view message, absl::string_view signature) const {
+  const ErrorMark mark;
   std::string der;
   if (type_ == KeyType::kEd25519 && signature.size() != 64) return false;
   if (type_ == KeyType::kP256) {
@@ -187,26 +241,36 @@ bool PublicKey::Verify(absl::string_view message, absl::string_view signature) c
 }
 
 PrivateKey PrivateKey::Generate(KeyType type) {
-  EVP_PKEY* key = type == KeyType::kEd25519 ? EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")
-                                            : EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
-  if (key == nullptr || type == KeyType::kRsa) std::abort();
+  EVP_PKEY* key = nullptr;
+  switch (type) {
+    case KeyType::kEd25519:
+      key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+      break;
+    case KeyType::kP256:
+      key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
+      break;
+    case KeyType::kRsa:
+      key = EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", size_t{3072});
+      break;
+  }
+  if (key == nullptr) std::abort();  // only without memory or without the provider
   return PrivateKey(Own(key), type);
 }
 
 absl::StatusOr<PrivateKey> PrivateKey::FromPem(absl::string_view pem) {
+  const ErrorMark mark;
+  if (pem.size() > kMaxPemBytes) return Invalid("the text is too long for a key");
   BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  // A callback that gives no password: an encrypted key is refused instead of asking the terminal.
-  EVP_PKEY* key =
-      PEM_read_bio_PrivateKey(bio, nullptr, [](char*, int, int, void*) { return -1; }, nullptr);
+  EVP_PKEY* key = PEM_read_bio_PrivateKey(bio, nullptr, &NoPassword, nullptr);
   BIO_free(bio);
   if (key == nullptr) return Invalid("the file is not an unencrypted PKCS #8 private key");
   auto owned = Own(key);
   ASSIGN_OR_RETURN(KeyType type, TypeOf(key));
-  if (type == KeyType::kRsa) return Invalid("RSA keys only verify here");
   return PrivateKey(std::move(owned), type);
 }
 
 absl::StatusOr<PrivateKey> PrivateKey::FromEd25519Seed(absl::string_view seed) {
+  const ErrorMark mark;
   EVP_PKEY* key = seed.size() == 32 ? EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
                                                                    Bytes(seed), seed.size())
                                     : nullptr;

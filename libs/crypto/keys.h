@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asymmetric keys: Ed25519 signs permits, manifests and logs; P-256 signs certificates and the
-// local issuer's tokens; RSA only verifies tokens of foreign issuers.
+// local issuer's tokens; RSA is for tokens of issuers that know nothing newer.
 #pragma once
 
 #include <memory>
@@ -29,9 +29,16 @@ class PublicKey {
   // Big-endian; at least 2048 bits, e odd and below 2^32.
   static absl::StatusOr<PublicKey> FromRsa(absl::string_view n, absl::string_view e);
 
+  // SubjectPublicKeyInfo, "-----BEGIN PUBLIC KEY-----"; the same demands.
+  static absl::StatusOr<PublicKey> FromPem(absl::string_view pem);
+  std::string ToPem() const;
+
   KeyType type() const { return type_; }
   // Ed25519: the 32 raw bytes. P-256: x ‖ y, 64 bytes. RSA: empty.
   std::string Raw() const;
+  // Of an RSA key, big-endian without leading zeros; empty for others.
+  std::string Modulus() const;
+  std::string Exponent() const;
 
   // True when `signature` is one of this key over `message`. Ed25519: 64 bytes, RFC 8032 pure.
   // P-256: r ‖ s, 64 bytes, SHA-256 (RFC 7518 §3.4). RSA: PKCS #1 v1.5 with SHA-256.
@@ -44,11 +51,12 @@ class PublicKey {
   KeyType type_;
 };
 
-// A private key, Ed25519 or P-256. Any thread.
+// A private key. Any thread.
 class PrivateKey {
  public:
+  // An RSA key gets 3072 bits.
   static PrivateKey Generate(KeyType type);
-  // PKCS #8 PEM without a password. Errors: INVALID_ARGUMENT (KEY_INVALID).
+  // PKCS #8 PEM without a password. Errors: INVALID_ARGUMENT (KEY_INVALID), for weak RSA keys too.
   static absl::StatusOr<PrivateKey> FromPem(absl::string_view pem);
   // The 32-byte seed of RFC 8032; for keys derived from others.
   static absl::StatusOr<PrivateKey> FromEd25519Seed(absl::string_view seed);

@@ -8,6 +8,8 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <ctime>
 #include <memory>
 
@@ -17,6 +19,7 @@
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
+#include "libs/crypto/error_mark.h"
 
 namespace oncomesh::crypto {
 namespace {
@@ -49,8 +52,15 @@ std::string ToPem(X509* certificate) {
   return Text(bio.get());
 }
 
+// Gives no password: a PEM block can claim to be encrypted, and OpenSSL would ask the terminal.
+int NoPassword(char*, int, int, void*) { return -1; }
+
+constexpr size_t kMaxPemBytes = 16 << 10;
+
 X509Ptr FromPem(absl::string_view pem) {
-  return X509Ptr(PEM_read_bio_X509(Reader(pem).get(), nullptr, nullptr, nullptr));
+  const ErrorMark mark;
+  if (pem.size() > kMaxPemBytes) return nullptr;
+  return X509Ptr(PEM_read_bio_X509(Reader(pem).get(), nullptr, &NoPassword, nullptr));
 }
 
 absl::Time ToTime(const ASN1_TIME* time) {
@@ -80,14 +90,25 @@ void AddExtension(X509* certificate, X509* issuer, int id, const std::string& va
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, id, value.c_str());
-  if (extension == nullptr) return;
-  X509_add_ext(certificate, extension, -1);
+  // A certificate without its constraints would be worse than none.
+  if (extension == nullptr || X509_add_ext(certificate, extension, -1) != 1) std::abort();
   X509_EXTENSION_free(extension);
 }
 
 // The SAN is built as a structure: a name with a comma could smuggle another one into the
 // configuration syntax.
 absl::Status AddNames(X509* certificate, const CertificateRequest& request) {
+  const ErrorMark mark;
+  auto is_name = [](const std::string& text) {
+    return !text.empty() && text.size() <= 255 &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  };
+  bool sound = is_name(request.uri);
+  for (const std::string& dns : request.dns) sound = sound && is_name(dns);
+  if (!sound) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "CSR_INVALID",
+                       "a name in a certificate is 1 to 255 visible ASCII characters");
+  }
   GENERAL_NAMES* names = GENERAL_NAMES_new();
   auto add = [&](int type, const std::string& text) {
     ASN1_IA5STRING* string = ASN1_IA5STRING_new();
@@ -155,9 +176,10 @@ absl::StatusOr<std::string> IssueCertificate(absl::string_view authority_pem,
                        "the authority's certificate and key do not belong together");
   }
   RequestPtr request;
-  if (signing_request_pem.size() <= 16 << 10) {
+  const ErrorMark mark;
+  if (signing_request_pem.size() <= kMaxPemBytes) {
     request.reset(
-        PEM_read_bio_X509_REQ(Reader(signing_request_pem).get(), nullptr, nullptr, nullptr));
+        PEM_read_bio_X509_REQ(Reader(signing_request_pem).get(), nullptr, &NoPassword, nullptr));
   }
   EVP_PKEY* key = request == nullptr ? nullptr : X509_REQ_get0_pubkey(request.get());
   // The signature proves that who asks has the key.
@@ -198,6 +220,8 @@ absl::StatusOr<CertificateInfo> ParseCertificate(absl::string_view pem) {
   info.not_before = ToTime(X509_get0_notBefore(certificate.get()));
   info.not_after = ToTime(X509_get0_notAfter(certificate.get()));
   info.is_authority = X509_check_ca(certificate.get()) > 0;
+  const ErrorMark mark;
+  // Absent, malformed or doubled: then the certificate names nothing.
   auto* names = static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
@@ -222,11 +246,15 @@ absl::Status VerifyChain(absl::string_view pem, absl::string_view authority_pem,
     return base::Error(absl::StatusCode::kUnauthenticated, "CERTIFICATE_UNTRUSTED",
                        "a certificate cannot be read");
   }
+  const ErrorMark mark;
   X509_STORE* store = X509_STORE_new();
   X509_STORE_add_cert(store, authority.get());
   X509_STORE_CTX* context = X509_STORE_CTX_new();
   X509_STORE_CTX_init(context, store, certificate.get(), nullptr);
-  X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context), absl::ToTimeT(now));
+  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(context);
+  X509_VERIFY_PARAM_set_time(param, absl::ToTimeT(now));
+  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_X509_STRICT);
+  X509_VERIFY_PARAM_set_auth_level(param, 2);  // 112 bits: no SHA-1, no short RSA
   bool good = X509_verify_cert(context) == 1;
   std::string why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context));
   X509_STORE_CTX_free(context);
@@ -237,6 +265,7 @@ absl::Status VerifyChain(absl::string_view pem, absl::string_view authority_pem,
 }
 
 bool Matches(absl::string_view pem, const PrivateKey& key) {
+  const ErrorMark mark;
   X509Ptr certificate = FromPem(pem);
   return certificate != nullptr && X509_check_private_key(certificate.get(), key.native()) == 1;
 }
