@@ -30,12 +30,24 @@ using nlohmann::json;
 
 constexpr absl::Duration kStartTime = absl::Seconds(90);
 
-bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 absl::Status StartAndWait(const Mesh& mesh, const Process& process, Progress& progress) {
   RETURN_IF_ERROR(StartProcess(mesh, process));
   RETURN_IF_ERROR(WaitServing(mesh, process, kStartTime));
   progress.Advance(1);
+  return absl::OkStatus();
+}
+
+// Starts what does not run yet of a site, all at once, and waits for each.
+absl::Status StartSite(const Mesh& mesh, const std::string& site, Progress& progress) {
+  for (const Process& process : mesh.processes) {
+    if (process.site == site) RETURN_IF_ERROR(StartProcess(mesh, process));
+  }
+  for (const Process& process : mesh.processes) {
+    if (process.site != site || (site == "hub" && process.service == "access")) continue;
+    RETURN_IF_ERROR(StartAndWait(mesh, process, progress));
+  }
   return absl::OkStatus();
 }
 
@@ -67,37 +79,24 @@ absl::Status Up(const Mesh& mesh, const Session& session) {
       std::string authority,
       base::ReadFile(mesh.SiteDir("hub") + "/identity/access/current/ca.crt", 1 << 20));
   RETURN_IF_ERROR(base::WriteFileAtomically(AuthorityFile(mesh), authority));
-  for (const std::string& service : HubServices()) {
-    RETURN_IF_ERROR(StartProcess(mesh, *mesh.Find("hub", service)));
-  }
-  for (const std::string& service : HubServices()) {
-    if (service != "access")
-      RETURN_IF_ERROR(StartAndWait(mesh, *mesh.Find("hub", service), progress));
-  }
+  RETURN_IF_ERROR(StartSite(mesh, "hub", progress));
   for (const std::string& node : mesh.nodes) {
     RETURN_IF_ERROR(Invite(mesh, node));
-    for (const std::string& service : NodeServices()) {
-      RETURN_IF_ERROR(StartProcess(mesh, *mesh.Find(node, service)));
+    for (const Process& process : mesh.processes) {
+      if (process.site == node) RETURN_IF_ERROR(StartProcess(mesh, process));
     }
   }
-  for (const std::string& node : mesh.nodes) {
-    for (const std::string& service : NodeServices()) {
-      RETURN_IF_ERROR(StartAndWait(mesh, *mesh.Find(node, service), progress));
-    }
-  }
+  for (const std::string& node : mesh.nodes) RETURN_IF_ERROR(StartSite(mesh, node, progress));
   return absl::OkStatus();
 }
 
-absl::Status Down(const Mesh& mesh) {
-  // Nodes first, and in each the relay last: what is on its way can still arrive.
-  std::vector<std::string> sites = mesh.nodes;
-  sites.push_back("hub");
-  for (const std::string& site : sites) {
-    for (auto it = mesh.processes.rbegin(); it != mesh.processes.rend(); ++it) {
-      if (it->site == site) RETURN_IF_ERROR(StopProcess(mesh, *it, absl::Seconds(20)));
-    }
-  }
-  return absl::OkStatus();
+// Nodes first: what they have under way can still reach the hub.
+void Down(const Mesh& mesh) {
+  std::vector<const Process*> nodes, hub;
+  for (const Process& process : mesh.processes)
+    (process.site == "hub" ? hub : nodes).push_back(&process);
+  StopProcesses(mesh, nodes, absl::Seconds(30));
+  StopProcesses(mesh, hub, absl::Seconds(30));
 }
 
 json ProcessJson(const Mesh& mesh, const Process& process) {
@@ -162,7 +161,7 @@ void AddMeshCommands(CLI::App& app, Session& session) {
       absl::Status up = Up(*mesh, session);
       if (!up.ok()) {
         session.Say("stopping what was started");
-        (void)Down(*mesh);  // the first error is the one to tell
+        Down(*mesh);
         return up;
       }
       json contexts = json::object();
@@ -180,7 +179,7 @@ void AddMeshCommands(CLI::App& app, Session& session) {
       int signal = 0;
       sigwait(&signals, &signal);
       session.Say("stopping");
-      RETURN_IF_ERROR(Down(*mesh));
+      Down(*mesh);
       return kDone;
     });
   }
@@ -191,7 +190,7 @@ void AddMeshCommands(CLI::App& app, Session& session) {
     command->footer("Example: oncomesh down --dir /tmp/mesh");
     OnRun(command, session, [dir, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(Mesh mesh, LoadMesh(*dir));
-      RETURN_IF_ERROR(Down(mesh));
+      Down(mesh);
       session.Print({{"dir", mesh.dir}, {"stopped", mesh.processes.size()}},
                     "stopped; the state is kept");
       return kDone;

@@ -123,23 +123,21 @@ absl::Status WaitServing(const Mesh& mesh, const Process& process, absl::Duratio
   }
 }
 
-absl::Status StopProcess(const Mesh& mesh, const Process& process, absl::Duration grace) {
-  if (!IsRunning(mesh, process)) return absl::OkStatus();
-  int pid = ReadPid(mesh, process);
-  kill(pid, SIGTERM);
-  const absl::Time deadline = absl::Now() + grace;
-  while (IsRunning(mesh, process)) {
-    waitpid(pid, nullptr, WNOHANG);
-    if (absl::Now() >= deadline) {
-      kill(pid, SIGKILL);
-      absl::SleepFor(absl::Milliseconds(100));
-      waitpid(pid, nullptr, WNOHANG);
-      break;
-    }
-    absl::SleepFor(absl::Milliseconds(20));
+void StopProcesses(const Mesh& mesh, const std::vector<const Process*>& processes,
+                   absl::Duration grace) {
+  for (const Process* process : processes) {
+    if (IsRunning(mesh, *process)) kill(ReadPid(mesh, *process), SIGTERM);
   }
-  unlink(mesh.PidFile(process).c_str());
-  return absl::OkStatus();
+  const absl::Time deadline = absl::Now() + grace;
+  for (const Process* process : processes) {
+    const int pid = ReadPid(mesh, *process);
+    while (IsRunning(mesh, *process)) {
+      waitpid(pid, nullptr, WNOHANG);  // when it is a child of this program
+      if (absl::Now() >= deadline) kill(pid, SIGKILL);
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+    unlink(mesh.PidFile(*process).c_str());
+  }
 }
 
 }  // namespace oncomesh::cli

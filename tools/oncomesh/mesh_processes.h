@@ -27,7 +27,8 @@ absl::Status WaitServing(const Mesh& mesh, const Process& process, absl::Duratio
 // What a health check answers within `timeout`: "SERVING", "NOT_SERVING", or "DOWN".
 std::string Health(const Process& process, absl::Duration timeout);
 
-// SIGTERM, then SIGKILL after `grace`. OK when it does not run.
-absl::Status StopProcess(const Mesh& mesh, const Process& process, absl::Duration grace);
+// SIGTERM to all of them at once, then SIGKILL for what still runs after `grace`.
+void StopProcesses(const Mesh& mesh, const std::vector<const Process*>& processes,
+                   absl::Duration grace);
 
 }  // namespace oncomesh::cli

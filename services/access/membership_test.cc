@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// Enrolment, renewal, trust bundles and people's tokens, without a network.
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/files.h"
+#include "libs/crypto/jws.h"
+#include "libs/crypto/x509.h"
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/temporary_folder.h"
+#include "services/access/enrolment.h"
+#include "services/access/node_membership.h"
+#include "services/access/people.h"
+#include "services/access/trust_keeper.h"
+
+namespace oncomesh::access {
+namespace {
+
+using absl::StatusCode;
+
+// A relay that remembers what it was told.
+class RememberingRelay final : public RelayControl {
+ public:
+  absl::StatusOr<std::vector<Presence>> Nodes() override { return std::vector<Presence>(); }
+  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch) override {
+    suspended = nodes;
+    last_epoch = epoch;
+    return absl::OkStatus();
+  }
+  std::vector<std::string> suspended;
+  int64_t last_epoch = 0;
+};
+
+struct Hub {
+  Hub() {
+    auto opened = AccessStore::Open("sqlite:" + (folder / "access.db"), "");
+    REQUIRE_OK(opened);
+    store = *std::move(opened);
+    auto made = Authority::Open(folder / "authority", "mesh", absl::Hours(24 * 30), clock);
+    REQUIRE_OK(made);
+    authority = std::make_unique<Authority>(*std::move(made));
+    enrolment = std::make_unique<Enrolment>(Enrolment::Deps{
+        *store, *authority, relay, clock, base::SystemRandom::Get(), "mesh", "127.0.0.1:1"});
+  }
+  std::string Invite(const std::string& node) {
+    v1::CreateInvitationRequest request;
+    request.set_node(node);
+    v1::CreateInvitationResponse response;
+    REQUIRE_OK(enrolment->Invite(request, response));
+    return response.token();
+  }
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  RememberingRelay relay;
+  std::unique_ptr<AccessStore> store;
+  std::unique_ptr<Authority> authority;
+  std::unique_ptr<Enrolment> enrolment;
+};
+
+struct Site {
+  explicit Site(Hub& the_hub)
+      : hub(the_hub),
+        membership(IdentityFolders(folder / "identity", {"access", "relay"}), hub.clock) {}
+  absl::Status Enrol(const std::string& token, const std::string& node = "lisbon") {
+    REQUIRE_OK(base::WriteFileAtomically(folder / "invitation", token + "\n"));
+    return membership.EnrolOnce(
+        node, "mesh", folder / "invitation",
+        [&](const InvitationToken&,
+            const v1::EnrolRequest& request) -> absl::StatusOr<v1::EnrolResponse> {
+          sent = request;
+          v1::EnrolResponse response;
+          absl::Status status = hub.enrolment->Enrol(request, response);
+          if (!status.ok()) return status;
+          return response;
+        });
+  }
+  Hub& hub;
+  testing::TemporaryFolder folder;
+  NodeMembership membership;
+  v1::EnrolRequest sent;
+};
+
+TEST_CASE("enrolment: an invitation gives a node certificates of its own name, once") {
+  Hub hub;
+  const std::string token = hub.Invite("lisbon");
+  Site site(hub);
+  REQUIRE_OK(site.Enrol(token));
+  REQUIRE_VALUE(std::string pem, base::ReadFile(site.folder / "identity/relay/current/tls.crt"));
+  REQUIRE_VALUE(crypto::CertificateInfo info, crypto::ParseCertificate(pem));
+  CHECK(info.uris == std::vector<std::string>{"spiffe://mesh/node/lisbon/relay"});
+  REQUIRE_OK(crypto::VerifyChain(pem, hub.authority->certificate_pem(), hub.clock.Now()));
+  REQUIRE_VALUE(std::string key_pem,
+                base::ReadFile(site.folder / "identity/relay/current/tls.key"));
+  REQUIRE_VALUE(crypto::PrivateKey key, crypto::PrivateKey::FromPem(key_pem));
+  CHECK(crypto::Matches(pem, key));
+  // The secret does not lie about any more, and does not work a second time.
+  REQUIRE_REASON(base::ReadFile(site.folder / "invitation"), StatusCode::kNotFound,
+                 "FILE_NOT_FOUND");
+  Site thief(hub);
+  REQUIRE_REASON(thief.Enrol(token), StatusCode::kUnauthenticated, "INVITATION_USED");
+  v1::EnrolResponse response;
+  REQUIRE_REASON(hub.enrolment->Enrol(site.sent, response), StatusCode::kUnauthenticated,
+                 "INVITATION_USED");
+}
+
+TEST_CASE("enrolment: late, foreign and bent invitations are refused, and say why") {
+  Hub hub;
+  const std::string token = hub.Invite("lisbon");
+  Site site(hub);
+  REQUIRE_REASON(site.Enrol(token, "porto"), StatusCode::kInvalidArgument, "INVITATION_WRONG_NODE");
+  REQUIRE_REASON(site.Enrol("oncomesh1.e30"), StatusCode::kInvalidArgument, "INVITATION_MALFORMED");
+  REQUIRE_REASON(site.Enrol("hello"), StatusCode::kInvalidArgument, "INVITATION_MALFORMED");
+  hub.clock.Advance(absl::Hours(25));
+  REQUIRE_REASON(site.Enrol(token), StatusCode::kUnauthenticated, "INVITATION_EXPIRED");
+  // A newer invitation makes the older one worthless.
+  const std::string first = hub.Invite("lisbon");
+  const std::string second = hub.Invite("lisbon");
+  REQUIRE_REASON(site.Enrol(first), StatusCode::kUnauthenticated, "INVITATION_INVALID");
+  REQUIRE_OK(site.Enrol(second));
+  v1::CreateInvitationRequest again;
+  again.set_node("lisbon");
+  v1::CreateInvitationResponse response;
+  REQUIRE_REASON(hub.enrolment->Invite(again, response), StatusCode::kAlreadyExists, "NODE_EXISTS");
+  again.set_node("Hub!");
+  REQUIRE_REASON(hub.enrolment->Invite(again, response), StatusCode::kInvalidArgument,
+                 "NODE_NAME_INVALID");
+}
+
+TEST_CASE("membership: a suspended node gets no certificates and is named to the relay") {
+  Hub hub;
+  Site site(hub);
+  REQUIRE_OK(site.Enrol(hub.Invite("lisbon")));
+  rpc::Caller node;
+  node.kind = rpc::Caller::Kind::kService;
+  node.node = "lisbon";
+  v1::RenewCertificatesRequest renew;
+  *renew.mutable_signing_requests() = site.sent.signing_requests();
+  v1::RenewCertificatesResponse renewed;
+  REQUIRE_OK(hub.enrolment->Renew(node, renew, renewed));
+  REQUIRE_REASON(hub.enrolment->Suspend("lisbon", ""), StatusCode::kInvalidArgument,
+                 "REASON_NEEDED");
+  const int64_t epoch = hub.relay.last_epoch;
+  REQUIRE_OK(hub.enrolment->Suspend("lisbon", "stolen key"));
+  CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
+  CHECK(hub.relay.last_epoch > epoch);
+  REQUIRE_REASON(hub.enrolment->Renew(node, renew, renewed), StatusCode::kPermissionDenied,
+                 "NODE_SUSPENDED");
+  REQUIRE_OK(hub.enrolment->Resume("lisbon"));
+  CHECK(hub.relay.suspended.empty());
+  REQUIRE_REASON(hub.enrolment->Resume("lisbon"), StatusCode::kFailedPrecondition, "NODE_STATE");
+  REQUIRE_REASON(hub.enrolment->Suspend("porto", "x"), StatusCode::kNotFound, "NODE_NOT_FOUND");
+}
+
+TEST_CASE("identity folders: renewal is due at half life, and is all or nothing") {
+  Hub hub;
+  testing::TemporaryFolder folder;
+  IdentityFolders folders(folder / "id", {"access", "relay"});
+  CHECK(folders.NeedRenewal(hub.clock.Now()));
+  auto issue = [&](const std::vector<v1::SigningRequest>& requests) {
+    google::protobuf::RepeatedPtrField<v1::SigningRequest> list(requests.begin(), requests.end());
+    auto certificates = hub.authority->IssueForNode("lisbon", list);
+    REQUIRE_OK(certificates);
+    return *certificates;
+  };
+  auto certificates = issue(folders.Prepare());
+  auto half = certificates;
+  half.pop_back();
+  REQUIRE_REASON(folders.Install(half, hub.authority->certificate_pem()),
+                 StatusCode::kInvalidArgument, "CERTIFICATE_INVALID");
+  CHECK_FALSE(folders.Complete());
+  REQUIRE_OK(folders.Install(certificates, hub.authority->certificate_pem()));
+  CHECK(folders.Complete());
+  CHECK_FALSE(folders.NeedRenewal(hub.clock.Now() + absl::Hours(24 * 14)));
+  CHECK(folders.NeedRenewal(hub.clock.Now() + absl::Hours(24 * 16)));
+  // Certificates for keys of another time are refused, and the old ones stay.
+  folders.Prepare();
+  REQUIRE_REASON(folders.Install(certificates, hub.authority->certificate_pem()),
+                 StatusCode::kInvalidArgument, "CERTIFICATE_INVALID");
+  CHECK(folders.Complete());
+}
+
+TEST_CASE("trust: a bundle is kept over a restart and never goes back") {
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  v1::TrustBundle bundle;
+  bundle.set_epoch(7);
+  bundle.add_revoked_permits("permit-x");
+  {
+    REQUIRE_VALUE(auto keeper, TrustKeeper::Open(folder.path(), clock));
+    REQUIRE_REASON(keeper->Get(), StatusCode::kUnavailable, "TRUST_NOT_YET");
+    REQUIRE_OK(keeper->Accept(bundle));
+  }
+  clock.Advance(absl::Hours(1));
+  REQUIRE_VALUE(auto keeper, TrustKeeper::Open(folder.path(), clock));
+  REQUIRE_VALUE(KeptBundle kept, keeper->Get());
+  CHECK(kept.bundle.revoked_permits(0) == "permit-x");
+  CHECK(kept.fetched == clock.Now() - absl::Hours(1));  // its age shows
+  bundle.set_epoch(6);
+  REQUIRE_REASON(keeper->Accept(bundle), StatusCode::kFailedPrecondition, "EPOCH_ROLLBACK");
+  bundle.set_epoch(7);
+  REQUIRE_OK(keeper->Accept(bundle));
+  REQUIRE_VALUE(kept, keeper->Get());
+  CHECK(kept.fetched == clock.Now());
+}
+
+// People over one issuer whose keys can be changed.
+struct SignIn {
+  SignIn() {
+    config::v1::Person person;
+    person.set_subject("ana");
+    person.add_roles("researcher");
+    *configured.Add() = person;
+    Publish();
+    people = std::make_unique<People>(configured, [this] { return issuers; }, clock);
+  }
+  void Publish() {
+    v1::PeopleIssuer issuer;
+    issuer.set_issuer("https://idp/");
+    issuer.add_audiences("oncomesh");
+    issuer.set_jwks(crypto::PrintJwks({{"k", key.Public()}}));
+    issuers = {issuer};
+  }
+  std::string Token(nlohmann::json changes = {}, const std::string& typ = "JWT") {
+    const int64_t now = absl::ToUnixSeconds(clock.Now());
+    nlohmann::json claims = {{"iss", "https://idp/"},
+                             {"aud", "oncomesh"},
+                             {"sub", "ana"},
+                             {"iat", now},
+                             {"exp", now + 300}};
+    for (auto& [name, value] : changes.items()) {
+      if (value.is_null())
+        claims.erase(name);
+      else
+        claims[name] = value;
+    }
+    return crypto::SignJws(key, "k", typ, claims.dump());
+  }
+  base::FakeClock clock;
+  crypto::PrivateKey key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+  google::protobuf::RepeatedPtrField<config::v1::Person> configured;
+  std::vector<v1::PeopleIssuer> issuers;
+  std::unique_ptr<People> people;
+};
+
+TEST_CASE("people: a good token gives its subject and the roles of this site") {
+  SignIn s;
+  REQUIRE_VALUE(rpc::Person ana, s.people->Authenticate(s.Token()));
+  CHECK(ana.subject == "ana");
+  CHECK(ana.roles == std::vector<std::string>{"researcher"});
+  REQUIRE_VALUE(rpc::Person stranger, s.people->Authenticate(s.Token({{"sub", "bob"}})));
+  CHECK(stranger.roles.empty());
+  REQUIRE_OK(s.people->Authenticate(s.Token({{"aud", {"other", "oncomesh"}}})));
+}
+
+TEST_CASE("people: every wrong token has its reason") {
+  SignIn s;
+  const int64_t now = absl::ToUnixSeconds(s.clock.Now());
+  auto refused = [&](const std::string& token, const std::string& reason) {
+    INFO(reason);
+    REQUIRE_REASON(s.people->Authenticate(token), StatusCode::kUnauthenticated, reason);
+  };
+  refused("x", "TOKEN_MALFORMED");
+  refused(s.Token({{"iss", "https://idp"}}), "TOKEN_ISSUER_UNKNOWN");  // a slash is a difference
+  refused(s.Token({{"iss", nullptr}}), "TOKEN_MALFORMED");
+  refused(s.Token({{"aud", "other"}}), "TOKEN_AUDIENCE");
+  refused(s.Token({{"aud", nullptr}}), "TOKEN_AUDIENCE");
+  refused(s.Token({{"exp", now - 61}}), "TOKEN_EXPIRED");
+  refused(s.Token({{"exp", nullptr}}), "TOKEN_MALFORMED");
+  refused(s.Token({{"iat", now + 61}}), "TOKEN_NOT_YET_VALID");
+  refused(s.Token({{"nbf", now + 61}}), "TOKEN_NOT_YET_VALID");
+  refused(s.Token({{"sub", 7}}), "TOKEN_MALFORMED");
+  refused(s.Token({}, "oncomesh-permit+jwt"), "TOKEN_MALFORMED");
+  std::string bent = s.Token();
+  bent[bent.size() - 10] = bent[bent.size() - 10] == 'A' ? 'B' : 'A';
+  refused(bent, "TOKEN_SIGNATURE_INVALID");
+}
+
+TEST_CASE("people: a token of a key that was taken back is refused once forgotten, and expires") {
+  SignIn s;
+  const std::string token = s.Token();
+  REQUIRE_OK(s.people->Authenticate(token));
+  s.key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+  s.Publish();
+  s.people->Forget();
+  REQUIRE_REASON(s.people->Authenticate(token), StatusCode::kUnauthenticated,
+                 "TOKEN_SIGNATURE_INVALID");
+  const std::string fresh = s.Token();
+  REQUIRE_OK(s.people->Authenticate(fresh));
+  s.clock.Advance(absl::Minutes(7));
+  REQUIRE_REASON(s.people->Authenticate(fresh), StatusCode::kUnauthenticated, "TOKEN_EXPIRED");
+}
+
+TEST_CASE("local issuer: refuses production; gives tokens for credentials it knows") {
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  config::v1::LocalIssuer config;
+  config.set_enabled(true);
+  config.set_issuer("https://local/");
+  config.set_audience("oncomesh");
+  auto& credential = *config.add_credentials();
+  credential.set_subject("ana");
+  credential.set_secret_sha256(
+      "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b");  // "secret"
+  REQUIRE_REASON(LocalIssuer::Open(config, folder.path(), true, clock),
+                 StatusCode::kFailedPrecondition, "LOCAL_ISSUER_IN_PRODUCTION");
+  REQUIRE_VALUE(auto issuer, LocalIssuer::Open(config, folder.path(), false, clock));
+  REQUIRE_REASON(issuer->Issue("wrong"), StatusCode::kUnauthenticated, "CREDENTIAL_INVALID");
+  REQUIRE_VALUE(LocalIssuer::Issued issued, issuer->Issue("secret"));
+  People people({}, [&] { return std::vector<v1::PeopleIssuer>{issuer->Describe()}; }, clock);
+  REQUIRE_VALUE(rpc::Person person, people.Authenticate(issued.token));
+  CHECK(person.subject == "ana");
+}
+
+}  // namespace
+}  // namespace oncomesh::access
