@@ -649,7 +649,7 @@ TEST_CASE("directory: asked and told from many threads while nodes come and go")
     });
   }
   threads.emplace_back([&] {
-    for (int i = 0; i < 20; ++i) {
+    for (int i = 0; i < 10; ++i) {
       REQUIRE_OK(nodes.SetSuspended(
           i % 2 == 0 ? std::vector<std::string>{"porto"} : std::vector<std::string>{}, i));
     }

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What happens when a side goes away, and who is let in.
+#include <google/protobuf/util/json_util.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/impl/client_unary_call.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -84,22 +89,92 @@ struct OpenChat {
   bool started = false;
 };
 
+// The node's relay as a process of its own, which can be killed and frozen.
+class NodeProcess {
+ public:
+  explicit NodeProcess(TestMesh& mesh) {
+    const char* build = std::getenv("ONCOMESH_BINARY_DIR");
+    std::string program = absl::StrCat(build == nullptr ? "." : build, "/bin/oncomesh-relay");
+    std::string json;
+    REQUIRE(google::protobuf::util::MessageToJsonString(mesh.node_config(), &json).ok());
+    std::string file = mesh.folder() + "/node.json";
+    REQUIRE_OK(base::WriteFileAtomically(file, json));
+    std::string config = "--config=" + file;
+    std::string role = "--role=node";
+    char* arguments[] = {program.data(), role.data(), config.data(), nullptr};
+    REQUIRE(posix_spawn(&pid_, program.c_str(), nullptr, nullptr, arguments, environ) == 0);
+  }
+  ~NodeProcess() {
+    if (pid_ > 0) Kill();
+  }
+  void Kill() {
+    Signal(SIGKILL);
+    Wait();
+  }
+  void Signal(int number) { ::kill(pid_, number); }
+  int Wait() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return status;
+  }
+
+ private:
+  pid_t pid_ = 0;
+};
+
 }  // namespace
 
-TEST_CASE("relay: a node that leaves in a call gives UNAVAILABLE at once") {
-  TestMesh mesh;
+TEST_CASE("relay: a node that is killed in a call gives UNAVAILABLE at once") {
+  TestMesh::Options options;
+  options.with_node = false;
+  TestMesh mesh(options);
+  NodeProcess node(mesh);
+  REQUIRE(mesh.WaitForNode());
   OpenChat chat(mesh.ToNode());
   REQUIRE(chat.started);
   auto start = steady_clock::now();
-  std::thread killer([&] { mesh.StopNode(); });
-  absl::Status status = chat.End();
+  node.Kill();
+  REQUIRE_REASON(chat.End(), absl::StatusCode::kUnavailable, "NODE_LEFT");
   CHECK(MillisecondsSince(start) < 2000);
-  killer.join();
-  REQUIRE_REASON(status, absl::StatusCode::kUnavailable, "NODE_LEFT");
   REQUIRE(mesh.WaitForNode(false));
   start = steady_clock::now();
   REQUIRE_REASON(Say(mesh.ToNode()), absl::StatusCode::kUnavailable, "NODE_NOT_CONNECTED");
   CHECK(MillisecondsSince(start) < 2000);
+}
+
+TEST_CASE("relay: a node that freezes in a call gives UNAVAILABLE when keepalive has run out") {
+  TestMesh::Options options;
+  options.with_node = false;
+  options.keepalive_seconds = 2;
+  options.keepalive_timeout_seconds = 2;
+  TestMesh mesh(options);
+  NodeProcess node(mesh);
+  REQUIRE(mesh.WaitForNode());
+  OpenChat chat(mesh.ToNode());
+  REQUIRE(chat.started);
+  auto start = steady_clock::now();
+  node.Signal(SIGSTOP);
+  REQUIRE_REASON(chat.End(), absl::StatusCode::kUnavailable, "NODE_LEFT");
+  CHECK(MillisecondsSince(start) < 8000);
+  node.Signal(SIGCONT);
+  REQUIRE(mesh.WaitForNode());  // it notices, and dials again
+  REQUIRE_OK(Say(mesh.ToNode()));
+}
+
+TEST_CASE("relay: SIGTERM lets calls end, then the process ends with 0") {
+  TestMesh::Options options;
+  options.with_node = false;
+  TestMesh mesh(options);
+  NodeProcess node(mesh);
+  REQUIRE(mesh.WaitForNode());
+  auto running = std::async(std::launch::async, [&] { return Say(mesh.ToNode(), {}, 700); });
+  while (mesh.node_echo().running() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  node.Signal(SIGTERM);
+  int status = node.Wait();
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  REQUIRE_OK(running.get());
 }
 
 TEST_CASE("relay: a node that does not exist is not connected") {
