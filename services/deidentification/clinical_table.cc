@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/deidentification/clinical_table.h"
+
+#include <algorithm>
+#include <cctype>
+#include <iterator>
+#include <optional>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "libs/base/error.h"
+#include "services/deidentification/values.h"
+
+namespace oncomesh::deidentification {
+namespace {
+
+struct Row {
+  uint64_t line = 0;
+  std::vector<std::string> fields;
+  bool broken_quotes = false;
+};
+
+// Reads one record at a time. A quoted field may hold separators and line ends.
+class CsvReader {
+ public:
+  CsvReader(absl::string_view text, char separator) : text_(text), separator_(separator) {}
+
+  bool Next(Row& row) {
+    row = Row();
+    if (at_ >= text_.size()) return false;
+    row.line = line_;
+    std::string field;
+    bool quoted = false;
+    for (;;) {
+      if (at_ >= text_.size()) break;
+      char c = text_[at_++];
+      if (quoted) {
+        if (c == '"' && at_ < text_.size() && text_[at_] == '"') {
+          field.push_back('"');
+          ++at_;
+        } else if (c == '"') {
+          quoted = false;
+        } else {
+          if (c == '\n') ++line_;
+          field.push_back(c);
+        }
+        continue;
+      }
+      if (c == '"' && field.empty()) {
+        quoted = true;
+      } else if (c == separator_) {
+        row.fields.push_back(std::move(field));
+        field.clear();
+      } else if (c == '\n') {
+        ++line_;
+        row.fields.push_back(std::move(field));
+        Strip(row);
+        return true;
+      } else if (c != '\r') {
+        field.push_back(c);
+      }
+      if (row.fields.size() > kMaxTableColumns) row.broken_quotes = true;
+    }
+    row.broken_quotes = row.broken_quotes || quoted;
+    row.fields.push_back(std::move(field));
+    Strip(row);
+    return true;
+  }
+
+ private:
+  static void Strip(Row& row) {
+    for (std::string& field : row.fields) field = std::string(absl::StripAsciiWhitespace(field));
+  }
+
+  absl::string_view text_;
+  char separator_;
+  size_t at_ = 0;
+  uint64_t line_ = 1;
+};
+
+bool IsBlank(const Row& row) {
+  return std::all_of(row.fields.begin(), row.fields.end(),
+                     [](const std::string& field) { return field.empty(); });
+}
+
+enum class Role { kPatient, kIssuer, kDate, kAge, kNumber, kText, kDrop, kUnknown };
+
+// A column's name without case and punctuation: "Patient ID" and "patient_id" are one.
+std::string Plain(absl::string_view name) {
+  std::string out;
+  for (char c : name) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c))) out.push_back(absl::ascii_tolower(c));
+  }
+  return out;
+}
+
+std::vector<std::string> Words(absl::string_view name) {
+  std::vector<std::string> out;
+  std::string word;
+  char before = 0;
+  for (char c : name) {
+    bool alnum = absl::ascii_isalnum(static_cast<unsigned char>(c));
+    bool hump = absl::ascii_isupper(static_cast<unsigned char>(c)) &&
+                absl::ascii_islower(static_cast<unsigned char>(before));
+    if ((!alnum || hump) && !word.empty()) {
+      out.push_back(std::move(word));
+      word.clear();
+    }
+    if (alnum) word.push_back(absl::ascii_tolower(c));
+    before = c;
+  }
+  if (!word.empty()) out.push_back(std::move(word));
+  return out;
+}
+
+bool HasAny(const std::vector<std::string>& words,
+            std::initializer_list<absl::string_view> wanted) {
+  for (const std::string& word : words) {
+    if (std::find(wanted.begin(), wanted.end(), absl::string_view(word)) != wanted.end()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Role RoleByName(absl::string_view name, const Profile& profile) {
+  const std::string plain = Plain(name);
+  const std::vector<std::string> words = Words(name);
+  if (std::find(profile.table_columns.begin(), profile.table_columns.end(),
+                absl::AsciiStrToLower(name)) != profile.table_columns.end()) {
+    return Role::kText;
+  }
+  for (absl::string_view patient : {"patientid", "patient", "subject", "subjectid", "participant",
+                                    "participantid", "patid", "mrn", "caseid", "pid"}) {
+    if (plain == patient) return Role::kPatient;
+  }
+  if (plain == "issuer" || plain == "issuerofpatientid" || plain == "patientidissuer") {
+    return Role::kIssuer;
+  }
+  // Who, where and how to reach: never, whatever the cells look like.
+  if (HasAny(words,
+             {"name",     "surname",    "forename",  "firstname",   "lastname",  "initials",
+              "address",  "street",     "city",      "town",        "zip",       "zipcode",
+              "postcode", "postal",     "phone",     "telephone",   "mobile",    "fax",
+              "email",    "mail",       "url",       "ssn",         "nhs",       "insurance",
+              "insurer",  "account",    "licence",   "license",     "physician", "doctor",
+              "referrer", "operator",   "hospital",  "institution", "ward",      "occupation",
+              "religion", "ethnicity",  "ethnic",    "race",        "birth",     "birthdate",
+              "birthday", "dob",        "born",      "comment",     "comments",  "note",
+              "notes",    "remark",     "remarks",   "history",     "narrative", "report",
+              "mrn",      "identifier", "accession", "passport"}) ||
+      plain == "id" || (!words.empty() && words.back() == "id")) {
+    return Role::kDrop;
+  }
+  if (HasAny(words, {"date", "datetime", "timestamp", "day"}) && !HasAny(words, {"days"})) {
+    return Role::kDate;
+  }
+  if (!words.empty() && words.front() == "age") return Role::kAge;
+  return Role::kUnknown;
+}
+
+std::optional<double> NumberOf(absl::string_view text) {
+  double value = 0;
+  size_t digits = static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](unsigned char c) { return absl::ascii_isdigit(c); }));
+  // Whole numbers of seven digits and more name somebody as often as they measure something.
+  bool whole = digits == text.size();
+  if (text.empty() || (whole && digits > 6) || digits == 0 || text.size() > 24) return std::nullopt;
+  if (!absl::SimpleAtod(text, &value)) return std::nullopt;
+  return value;
+}
+
+struct SplitDate {
+  absl::string_view date;  // YYYYMMDD or YYYY-MM-DD
+  absl::string_view time;  // what follows, separator included
+};
+
+std::optional<SplitDate> DateOf(absl::string_view text) {
+  auto digits = [&](size_t from, size_t count) {
+    if (text.size() < from + count) return false;
+    return std::all_of(text.begin() + static_cast<long>(from),
+                       text.begin() + static_cast<long>(from + count),
+                       [](unsigned char c) { return absl::ascii_isdigit(c); });
+  };
+  SplitDate out;
+  if (digits(0, 8)) {
+    out.date = text.substr(0, 8);
+  } else if (digits(0, 4) && text.size() >= 10 && text[4] == '-' && digits(5, 2) &&
+             text[7] == '-' && digits(8, 2)) {
+    out.date = text.substr(0, 10);
+  } else {
+    return std::nullopt;
+  }
+  out.time = text.substr(out.date.size());
+  if (out.time.empty()) return out;
+  if ((out.time[0] != 'T' && out.time[0] != ' ') || out.time.size() > 32 ||
+      !std::all_of(out.time.begin() + 1, out.time.end(), [](unsigned char c) {
+        return absl::ascii_isdigit(c) || c == ':' || c == '.' || c == '+' || c == '-' || c == 'Z';
+      })) {
+    return std::nullopt;
+  }
+  return out;
+}
+
+std::optional<std::string> ShiftCell(absl::string_view text, int days) {
+  std::optional<SplitDate> parts = DateOf(text);
+  if (!parts) return std::nullopt;
+  bool dashes = parts->date.size() == 10;
+  std::string plain(parts->date);
+  plain.erase(std::remove(plain.begin(), plain.end(), '-'), plain.end());
+  std::optional<std::string> shifted = ShiftDates(plain, days);
+  if (!shifted) return std::nullopt;
+  if (dashes) {
+    shifted->insert(6, 1, '-');
+    shifted->insert(4, 1, '-');
+  }
+  return absl::StrCat(*shifted, parts->time);
+}
+
+// A code of a classification: letters and digits in a short group that has both, such as C50.4,
+// 8500/3, pT2N0, IIIA, SNOMED:12345 — but no long number.
+bool IsCode(absl::string_view text) {
+  // One letter: a sex, a side, a grade.
+  if (text.size() == 1 && absl::ascii_isalpha(static_cast<unsigned char>(text[0]))) return true;
+  if (text.empty() || text.size() > 24) return false;
+  size_t digits_in_row = 0;
+  size_t letters_in_row = 0;
+  bool digit = false;
+  for (unsigned char c : text) {
+    if (absl::ascii_isdigit(c)) {
+      digit = true;
+      letters_in_row = 0;
+      if (++digits_in_row > 4) return false;
+    } else if (absl::ascii_isalpha(c)) {
+      digits_in_row = 0;
+      // A word of letters is a word, not a code.
+      if (++letters_in_row > 3) return false;
+    } else if (absl::string_view("./-+:()").find(static_cast<char>(c)) != absl::string_view::npos) {
+      digits_in_row = letters_in_row = 0;
+    } else {
+      return false;
+    }
+  }
+  return digit;
+}
+
+// Stage groups and grades in Roman numerals.
+bool IsRoman(absl::string_view text) {
+  size_t numerals = 0;
+  while (numerals < text.size() &&
+         absl::string_view("IVX").find(text[numerals]) != absl::string_view::npos) {
+    ++numerals;
+  }
+  return numerals > 0 && numerals <= 4 && text.size() - numerals <= 2 &&
+         std::all_of(text.begin() + static_cast<long>(numerals), text.end(), [](unsigned char c) {
+           return (c >= 'A' && c <= 'C') || (c >= '1' && c <= '3');
+         });
+}
+
+bool IsTerm(absl::string_view text, const Vocabulary& vocabulary) {
+  if (text.size() > 64) return false;
+  for (absl::string_view word : absl::StrSplit(text, absl::ByAnyChar(" _-/,"), absl::SkipEmpty())) {
+    if (!vocabulary.Knows(word)) return false;
+  }
+  return true;
+}
+
+// What an unknown column is, from all its cells: one cell that fits nothing drops the column.
+class ColumnGuess {
+ public:
+  void See(absl::string_view cell, const Vocabulary& vocabulary) {
+    if (cell.empty()) return;
+    seen_ = true;
+    if (date_ && !DateOf(cell)) date_ = false;
+    if (number_ && !NumberOf(cell)) number_ = false;
+    if (text_ && !IsCode(cell) && !IsRoman(cell) && !IsTerm(cell, vocabulary)) text_ = false;
+    if (text_ && values_.size() <= kMostValues) values_.emplace(cell);
+  }
+  Role Guess() const {
+    if (!seen_) return Role::kDrop;
+    if (date_) return Role::kDate;
+    if (number_) return Role::kNumber;
+    // Codes come again; identifiers do not.
+    return text_ && values_.size() <= kMostValues ? Role::kText : Role::kDrop;
+  }
+
+ private:
+  static constexpr size_t kMostValues = 1000;
+  bool seen_ = false, date_ = true, number_ = true, text_ = true;
+  std::set<std::string> values_;
+};
+
+std::string Quoted(absl::string_view field) {
+  if (field.find_first_of("\",\n\r") == absl::string_view::npos) return std::string(field);
+  std::string out = "\"";
+  for (char c : field) {
+    if (c == '"') out.push_back('"');
+    out.push_back(c);
+  }
+  out.push_back('"');
+  return out;
+}
+
+absl::Status Refuse(absl::string_view reason, absl::string_view message) {
+  return base::Error(absl::StatusCode::kInvalidArgument, reason, message);
+}
+
+char SeparatorOf(absl::string_view heading) {
+  char best = ',';
+  long most = 0;
+  for (char candidate : {',', ';', '\t'}) {
+    long count = std::count(heading.begin(), heading.end(), candidate);
+    if (count > most) {
+      most = count;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
+                                               const Deidentifier& deidentifier) {
+  if (csv.size() > kMaxTableBytes) {
+    return Refuse("TABLE_TOO_LARGE", "the table is larger than 256 MiB; split it");
+  }
+  if (absl::StartsWith(csv, "\xef\xbb\xbf")) csv.remove_prefix(3);
+  if (absl::StripAsciiWhitespace(csv).empty()) {
+    return Refuse("TABLE_EMPTY", "the table has no heading");
+  }
+  const char separator = SeparatorOf(csv.substr(0, csv.find('\n')));
+  CsvReader reader(csv, separator);
+  Row heading;
+  reader.Next(heading);
+  std::set<std::string> names;
+  for (const std::string& name : heading.fields) {
+    if (name.empty() || name.size() > 128 || !names.insert(name).second) {
+      return Refuse("TABLE_HEADING_INVALID",
+                    "the first line must name every column once, with at most 128 characters");
+    }
+  }
+  if (heading.broken_quotes || heading.fields.size() > kMaxTableColumns) {
+    return Refuse("TABLE_HEADING_INVALID", "the first line is no heading of at most 1024 columns");
+  }
+  const Profile& profile = deidentifier.profile();
+  const size_t columns = heading.fields.size();
+  std::vector<Role> roles;
+  for (const std::string& name : heading.fields) roles.push_back(RoleByName(name, profile));
+  auto patient = std::find(roles.begin(), roles.end(), Role::kPatient);
+  if (patient == roles.end()) {
+    return Refuse("TABLE_PATIENT_COLUMN_MISSING",
+                  "no column names the patient; call it patient_id");
+  }
+  const size_t patient_column = static_cast<size_t>(patient - roles.begin());
+  // A second name for the patient would be a second identifier.
+  for (size_t i = patient_column + 1; i < columns; ++i) {
+    if (roles[i] == Role::kPatient) roles[i] = Role::kDrop;
+  }
+  size_t issuer_column = columns;
+  for (size_t i = 0; i < columns; ++i) {
+    if (roles[i] == Role::kIssuer) issuer_column = i;
+  }
+
+  // First pass: what the columns are that no name tells.
+  std::vector<ColumnGuess> guesses(columns);
+  Row row;
+  while (reader.Next(row)) {
+    if (row.broken_quotes || row.fields.size() != columns || IsBlank(row)) continue;
+    for (size_t i = 0; i < columns; ++i) {
+      if (roles[i] == Role::kUnknown) guesses[i].See(row.fields[i], deidentifier.vocabulary());
+    }
+  }
+  TableOutcome out;
+  for (size_t i = 0; i < columns; ++i) {
+    if (roles[i] == Role::kUnknown) roles[i] = guesses[i].Guess();
+    if (roles[i] == Role::kDate && !profile.shift_dates) roles[i] = Role::kDrop;
+    if (roles[i] == Role::kAge && !profile.retain_patient_characteristics) roles[i] = Role::kDrop;
+  }
+  auto kept = [&](size_t i) { return roles[i] != Role::kDrop && roles[i] != Role::kIssuer; };
+  std::vector<std::string> line;
+  auto write_line = [&] {
+    absl::StrAppend(&out.csv, absl::StrJoin(line, ","), "\n");
+    line.clear();
+  };
+  for (size_t i = 0; i < columns; ++i) {
+    if (!kept(i)) {
+      ++out.columns_dropped;
+      continue;
+    }
+    ++out.columns_kept;
+    line.push_back(i == patient_column ? "patient_id" : Quoted(heading.fields[i]));
+  }
+  write_line();
+
+  auto count = [&](Done what) { ++out.done[static_cast<size_t>(what)]; };
+  const Keys& keys = deidentifier.pseudonym_keys();
+  reader = CsvReader(csv, separator);
+  reader.Next(row);
+  while (reader.Next(row)) {
+    if (IsBlank(row)) continue;
+    ++out.rows;
+    auto quarantine = [&](const char* reason) {
+      out.quarantined.push_back({row.line, reason});
+      line.clear();
+    };
+    if (row.broken_quotes) {
+      quarantine("ROW_QUOTES");
+      continue;
+    }
+    if (row.fields.size() != columns) {
+      quarantine("ROW_COLUMNS");
+      continue;
+    }
+    absl::string_view issuer;
+    if (issuer_column < columns) issuer = row.fields[issuer_column];
+    std::string who = deidentifier.PatientOf(row.fields[patient_column], issuer);
+    if (who.empty()) {
+      quarantine("ROW_PATIENT_MISSING");
+      continue;
+    }
+    const int days = keys.DateOffsetDays(who);
+    const char* reason = nullptr;
+    for (size_t i = 0; i < columns && reason == nullptr; ++i) {
+      const std::string& cell = row.fields[i];
+      if (!kept(i)) continue;
+      if (i == patient_column) {
+        line.push_back(keys.PatientCode(who));
+        count(Done::kReplaced);
+        continue;
+      }
+      if (cell.empty()) {
+        line.emplace_back();
+        continue;
+      }
+      switch (roles[i]) {
+        case Role::kDate: {
+          std::optional<std::string> shifted = ShiftCell(cell, days);
+          if (!shifted) {
+            reason = "ROW_DATE_INVALID";
+            break;
+          }
+          line.push_back(*std::move(shifted));
+          count(Done::kDatesShifted);
+          break;
+        }
+        case Role::kAge: {
+          std::optional<double> age = NumberOf(cell);
+          if (!age || *age < 0) {
+            reason = "ROW_AGE_INVALID";
+          } else if (*age >= kAgeCap) {
+            line.push_back(absl::StrCat(kAgeCap));
+            if (*age > kAgeCap) count(Done::kAgesCapped);
+          } else {
+            line.push_back(cell);
+          }
+          break;
+        }
+        default:
+          line.push_back(Quoted(cell));
+      }
+    }
+    if (reason != nullptr) {
+      quarantine(reason);
+      continue;
+    }
+    ++out.released;
+    write_line();
+  }
+  return out;
+}
+
+}  // namespace oncomesh::deidentification

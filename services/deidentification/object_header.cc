@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/deidentification/object_header.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "libs/dicom/file_meta.h"
+#include "services/deidentification/values.h"
+
+namespace oncomesh::deidentification {
+namespace {
+
+using dicom::Element;
+using dicom::Step;
+using dicom::Tag;
+
+// CodeValue of each item of the de-identification method code sequence whose scheme is DCM.
+std::vector<std::string> ReadMethodCodes(absl::string_view bytes, const Element& sequence,
+                                         size_t end, dicom::Encoding encoding) {
+  std::vector<std::string> out;
+  encoding = dicom::EncodingInside(sequence, encoding);
+  absl::string_view code, scheme;
+  size_t offset = sequence.value;
+  auto close = [&] {
+    if (scheme == "DCM" && code.size() == 6 && absl::StartsWith(code, "1131")) {
+      out.emplace_back(code);
+    }
+    code = scheme = absl::string_view();
+  };
+  while (offset < end && out.size() < 32) {
+    Element element;
+    if (dicom::ReadElement(bytes.substr(0, end), offset, encoding, element) != Step::kOk) break;
+    // Items are entered, so that one flat loop sees their elements.
+    if (element.tag == dicom::kItem || dicom::Group(element.tag) == 0xfffe) {
+      close();
+      offset = element.value;
+      continue;
+    }
+    size_t value_end = 0;
+    if (dicom::FindEnd(bytes.substr(0, end), element, encoding, value_end) != Step::kOk) break;
+    if (!element.undefined()) {
+      absl::string_view value = dicom::Trimmed(bytes.substr(element.value, element.length));
+      if (element.tag == 0x00080100) code = value;
+      if (element.tag == 0x00080102) scheme = value;
+    }
+    offset = value_end;
+  }
+  close();
+  return out;
+}
+
+bool IsPersonName(Tag tag) {
+  const dicom::DictionaryEntry* entry = dicom::FindEntry(tag);
+  return entry != nullptr && entry->vr == dicom::kPN;
+}
+
+bool NamesClass(Tag tag) {
+  const dicom::DictionaryEntry* entry = dicom::FindEntry(tag);
+  return entry != nullptr && entry->names_class;
+}
+
+// Identifiers of the patient, the visit and the order; addresses and numbers one is reached by.
+bool IsIdentifier(Tag tag) {
+  switch (tag) {
+    case 0x00080050:  // accession number
+    case 0x00100020:  // patient ID
+    case 0x00101000:  // other patient IDs
+    case 0x00101040:  // address
+    case 0x00101050:  // insurance plan
+    case 0x00101090:  // medical record locator
+    case 0x00102154:  // telephone numbers
+    case 0x00380010:  // admission ID
+    case 0x00402016:  // placer order number
+    case 0x00402017:  // filler order number
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
+                              dicom::Encoding encoding) {
+  ObjectHeader out;
+  bytes = bytes.substr(0, end);
+  bool overlay_data[128] = {}, overlay_bits[128] = {};
+  size_t offset = begin;
+  while (offset < end) {
+    Element element;
+    if (dicom::ReadElement(bytes, offset, encoding, element) != Step::kOk) break;
+    size_t value_end = 0;
+    if (dicom::FindEnd(bytes, element, encoding, value_end) != Step::kOk) break;
+    offset = value_end;
+    if (element.tag == 0x00120064) {
+      out.method_codes = ReadMethodCodes(bytes, element, value_end, encoding);
+      continue;
+    }
+    if (element.undefined()) continue;
+    absl::string_view raw = bytes.substr(element.value, element.length);
+    if ((dicom::Group(element.tag) & 0xff00) == 0x6000) {
+      size_t index = (dicom::Group(element.tag) & 0xff) / 2;
+      if (dicom::ElementOf(element.tag) == 0x3000) overlay_data[index] = true;
+      if (dicom::ElementOf(element.tag) == 0x0102 && raw.size() == 2) {
+        overlay_bits[index] = dicom::Load16(raw, 0, encoding.big_endian) != 0;
+      }
+      continue;
+    }
+    absl::string_view value = dicom::Trimmed(raw);
+    if (value.empty()) continue;
+    if (element.vr == dicom::kUI && !IsWellKnownUid(value) && !NamesClass(element.tag)) {
+      out.uid_values.push_back(value);
+    }
+    if (IsIdentifier(element.tag)) out.identifier_values.push_back(value);
+    if (IsPersonName(element.tag)) out.name_values.push_back(value);
+    switch (element.tag) {
+      case dicom::kSopClassUid:
+        out.sop_class_uid = value;
+        break;
+      case dicom::kSopInstanceUid:
+        out.sop_instance_uid = value;
+        break;
+      case dicom::kStudyInstanceUid:
+        out.study_uid = value;
+        break;
+      case dicom::kSeriesInstanceUid:
+        out.series_uid = value;
+        break;
+      case dicom::kModality:
+        out.modality = value;
+        break;
+      case dicom::kImageType:
+        out.image_type = value;
+        break;
+      case dicom::kPatientId:
+        out.patient_id = value;
+        break;
+      case dicom::kIssuerOfPatientId:
+        out.issuer = value;
+        break;
+      case 0x00280301:
+        out.burned_in = value;
+        break;
+      case 0x00120063:
+        out.method_text = value;
+        break;
+      default:
+        break;
+    }
+  }
+  for (size_t i = 0; i < 128; ++i) {
+    if (overlay_bits[i] && !overlay_data[i]) out.overlay_in_pixels = true;
+  }
+  return out;
+}
+
+absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_checked) {
+  absl::string_view sop_class = header.sop_class_uid;
+  if (sop_class.empty() || !IsUid(sop_class)) return "SOP_CLASS_MISSING";
+  if (sop_class == "1.2.840.10008.1.3.10") return "MEDIA_DIRECTORY";
+  if (!IsUid(header.sop_instance_uid)) return "SOP_INSTANCE_MISSING";
+  if (!IsUid(header.study_uid) || !IsUid(header.series_uid)) return "STUDY_MISSING";
+  if (header.patient_id.empty()) return "PATIENT_ID_MISSING";
+  // PDF, CDA, STL, OBJ and MTL: content that no rule for elements reaches.
+  if (absl::StartsWith(sop_class, "1.2.840.10008.5.1.4.1.1.104.")) return "ENCAPSULATED_DOCUMENT";
+  if (header.overlay_in_pixels) return "OVERLAY_IN_PIXELS";
+  if (pixels_checked) return {};
+  if (absl::EqualsIgnoreCase(header.burned_in, "YES")) return "BURNED_IN_TEXT";
+  std::vector<absl::string_view> kinds = absl::StrSplit(header.image_type, '\\');
+  for (absl::string_view kind : kinds) {
+    kind = dicom::Trimmed(kind);
+    if (kind == "LABEL" || kind == "OVERVIEW") return "SPECIMEN_LABEL";
+  }
+  if (absl::EqualsIgnoreCase(header.burned_in, "NO")) return {};
+  // Kinds of images that show text as a rule, unless the source says that this one does not:
+  // secondary captures, ultrasound, endoscopy and other photographs and videos.
+  for (absl::string_view root :
+       {"1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.6.", "1.2.840.10008.5.1.4.1.1.3.",
+        "1.2.840.10008.5.1.4.1.1.77.1.1", "1.2.840.10008.5.1.4.1.1.77.1.2",
+        "1.2.840.10008.5.1.4.1.1.77.1.4"}) {
+    if (absl::StartsWith(sop_class, root)) {
+      absl::string_view rest = sop_class.substr(root.size());
+      if (rest.empty() || root.back() == '.' || rest[0] == '.') return "POSSIBLE_BURNED_IN_TEXT";
+    }
+  }
+  if (sop_class == "1.2.840.10008.5.1.4.1.1.6" || sop_class == "1.2.840.10008.5.1.4.1.1.3") {
+    return "POSSIBLE_BURNED_IN_TEXT";  // ultrasound, retired
+  }
+  for (absl::string_view kind : kinds) {
+    if (absl::StrContains(absl::AsciiStrToUpper(kind), "SCREEN")) return "POSSIBLE_BURNED_IN_TEXT";
+  }
+  return {};
+}
+
+void CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary,
+                        ObjectContext& context) {
+  for (absl::string_view value : header.name_values) {
+    AddIdentifyingWords(value, context.identifying);
+    for (absl::string_view word : absl::StrSplit(value, absl::ByAnyChar("^=\\ ,"))) {
+      word = dicom::Trimmed(word);
+      if (!vocabulary.Knows(word)) context.identifiers.Add(word);
+    }
+  }
+  for (absl::string_view value : header.identifier_values) {
+    AddIdentifyingWords(value, context.identifying);
+    for (absl::string_view id : absl::StrSplit(value, '\\')) {
+      id = dicom::Trimmed(id);
+      bool letters =
+          std::any_of(id.begin(), id.end(), [](unsigned char c) { return absl::ascii_isalpha(c); });
+      // Short numbers are everywhere, in values that mean something else.
+      if (id.size() >= (letters ? 4 : 6) && !vocabulary.Knows(id)) context.identifiers.Add(id);
+    }
+  }
+  for (absl::string_view value : header.uid_values) {
+    for (absl::string_view uid : absl::StrSplit(value, '\\')) {
+      uid = dicom::Trimmed(uid);
+      if (uid.size() >= 16) context.identifiers.Add(uid);
+    }
+  }
+}
+
+}  // namespace oncomesh::deidentification

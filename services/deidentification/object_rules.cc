@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/deidentification/object_rules.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
+#include "libs/dicom/file_meta.h"
+#include "services/deidentification/values.h"
+
+namespace oncomesh::deidentification {
+namespace {
+
+using dicom::Trimmed;
+using dicom::Vr;
+
+// Four letters turn up by chance in a large table of numbers; eight do not.
+constexpr size_t kShortestInBinary = 8;
+
+// A value that is valid for the VR and means nothing.
+absl::string_view DummyText(Vr vr) {
+  switch (vr) {
+    case dicom::kDA:
+      return "19000101";
+    case dicom::kDT:
+      return "19000101000000";
+    case dicom::kTM:
+      return "000000";
+    case dicom::kDS:
+    case dicom::kIS:
+      return "0";
+    case dicom::kAS:
+      return "000Y";
+    case dicom::kUR:
+      return "about:blank";
+    default:
+      return "REMOVED";
+  }
+}
+
+bool IsSequence(const dicom::Element& element, Vr vr) {
+  return element.vr == dicom::kSQ || (element.vr == dicom::kUN && vr == dicom::kSQ) ||
+         element.undefined();
+}
+
+// Numbers written as text hold nothing but numbers.
+bool IsNumberText(absl::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](unsigned char c) {
+    return absl::ascii_isdigit(c) || c == '.' || c == '+' || c == '-' || c == 'e' || c == 'E' ||
+           c == '\\' || c == ' ' || c == '\0';
+  });
+}
+
+}  // namespace
+
+const std::string& UidMemo::Map(absl::string_view uid) {
+  key_.assign(uid.data(), uid.size());
+  auto found = memo_.find(key_);
+  if (found != memo_.end()) return found->second;
+  if (memo_.size() >= kMost) memo_.clear();
+  return memo_.emplace(key_, keys_.Uid(uid)).first->second;
+}
+
+dicom::RewriteRules::Action ObjectRules::Decide(const dicom::Element& element,
+                                                absl::string_view value, const Place& place,
+                                                std::string& replacement) {
+  if (dicom::IsPrivate(element.tag)) {
+    Vr vr = dicom::kUN;
+    Decision decision = decisions_.ForPrivate(place.creator, element.tag, vr);
+    if (decision.treatment == Treatment::kRemove) {
+      return Count(Done::kPrivateRemoved, Action::kDrop);
+    }
+    // A value that is not what the table says is not the value the table calls safe.
+    if (element.vr != dicom::kUN && element.vr != vr) {
+      bool numbers = vr == dicom::kDS || vr == dicom::kIS;
+      if (dicom::IsText(element.vr) && !numbers && !dicom::IsText(vr)) {
+        return Count(Done::kPrivateRemoved, Action::kDrop);
+      }
+      if (element.vr == dicom::kOB || element.vr == dicom::kOW || element.vr == dicom::kPN) {
+        return Count(Done::kPrivateRemoved, Action::kDrop);
+      }
+    }
+    if ((vr == dicom::kDS || vr == dicom::kIS) && !IsNumberText(value)) {
+      return Count(Done::kPrivateRemoved, Action::kDrop);
+    }
+    Action action = Apply(decision, element, vr, value, replacement);
+    return action == Action::kDrop ? action : Count(Done::kPrivateKept, action);
+  }
+  Vr vr = element.vr;
+  if (vr == dicom::kUN) vr = dicom::LookupVr(element.tag);
+  Decision decision = decisions_.For(element.tag);
+  // A decision for a text must not be undone by calling the text a sequence, or the reverse.
+  const dicom::DictionaryEntry* entry = dicom::FindEntry(element.tag);
+  if (entry != nullptr && (entry->vr == dicom::kSQ) != IsSequence(element, vr) &&
+      decision.treatment != Treatment::kKeep) {
+    return Count(Done::kRemoved, Action::kDrop);
+  }
+  // One identifier of several patients may stand in one object (a donor, a foetus).
+  if (decision.treatment == Treatment::kPatientCode && element.tag == dicom::kPatientId) {
+    absl::string_view id = Trimmed(value);
+    if (id.empty()) return Action::kKeep;
+    replacement = id == context_.patient_id
+                      ? context_.patient_code
+                      : keys_.PatientCode(Keys::Patient(id, absl::string_view()));
+    return Count(Done::kReplaced, Action::kReplace);
+  }
+  return Apply(decision, element, vr, value, replacement);
+}
+
+dicom::RewriteRules::Action ObjectRules::Apply(Decision decision, const dicom::Element& element,
+                                               Vr vr, absl::string_view value,
+                                               std::string& replacement) {
+  auto again = [&] {
+    Decision fallback{decision.fallback, Treatment::kRemove};
+    return Apply(fallback, element, vr, value, replacement);
+  };
+  const bool sequence = IsSequence(element, vr);
+  switch (decision.treatment) {
+    case Treatment::kKeep:
+      if (sequence) return Action::kDescend;
+      return KeepUnlessIdentifying(element, vr, value, replacement);
+    case Treatment::kDescend:
+      return sequence ? Action::kDescend : Count(Done::kRemoved, Action::kDrop);
+    case Treatment::kRemove:
+      return Count(Done::kRemoved, Action::kDrop);
+    case Treatment::kEmpty:
+      if (value.empty() && !element.undefined()) return Action::kKeep;
+      replacement.clear();
+      return Count(Done::kEmptied, Action::kReplace);
+    case Treatment::kDummy:
+      return Dummy(element, vr, value, replacement);
+    case Treatment::kHashUid: {
+      if (sequence || !dicom::IsText(vr)) return Count(Done::kRemoved, Action::kDrop);
+      replacement.clear();
+      bool first = true;
+      for (absl::string_view uid : absl::StrSplit(value, '\\')) {
+        if (!first) replacement.push_back('\\');
+        first = false;
+        uid = Trimmed(uid);
+        if (uid.empty() || IsWellKnownUid(uid)) {
+          replacement.append(uid.data(), uid.size());
+        } else {
+          replacement += uids_.Map(uid);
+        }
+      }
+      if (Trimmed(value).empty()) return Action::kKeep;
+      return Count(Done::kUidsReplaced, Action::kReplace);
+    }
+    case Treatment::kPatientCode:
+    case Treatment::kAccessionCode:
+    case Treatment::kDeviceCode: {
+      if (sequence || !dicom::IsText(vr)) return Count(Done::kRemoved, Action::kDrop);
+      absl::string_view text = Trimmed(value);
+      if (text.empty()) {
+        replacement.clear();
+        return value.empty() ? Action::kKeep : Action::kReplace;
+      }
+      replacement = decision.treatment == Treatment::kPatientCode  ? context_.patient_code
+                    : decision.treatment == Treatment::kDeviceCode ? keys_.DeviceCode(text)
+                                                                   : keys_.AccessionCode(text);
+      return Count(Done::kReplaced, Action::kReplace);
+    }
+    case Treatment::kClean: {
+      if (sequence) return Action::kDescend;
+      if (!dicom::IsText(vr)) return again();
+      replacement = vocabulary_.Clean(Trimmed(value), context_.identifying);
+      if (replacement.empty()) {
+        if (Trimmed(value).empty()) return Action::kKeep;
+        return again();
+      }
+      if (replacement == Trimmed(value)) return Action::kKeep;
+      return Count(Done::kTextsCleaned, Action::kReplace);
+    }
+    case Treatment::kShiftDate: {
+      if (sequence) return Count(Done::kRemoved, Action::kDrop);
+      if (value.empty()) return Action::kKeep;
+      // A table of options names the VR wrongly now and then; the written one decides, and a text
+      // that is neither form of date is none.
+      std::optional<std::string> shifted = vr == dicom::kDT
+                                               ? ShiftDateTimes(value, context_.date_offset)
+                                               : ShiftDates(value, context_.date_offset);
+      if (!shifted) return again();
+      replacement = *std::move(shifted);
+      return Count(Done::kDatesShifted, Action::kReplace);
+    }
+    case Treatment::kCapAge: {
+      std::optional<std::string> capped = CapAges(value);
+      if (!capped) return Count(Done::kRemoved, Action::kDrop);
+      if (*capped == Trimmed(value)) return Action::kKeep;
+      replacement = *std::move(capped);
+      return Count(Done::kAgesCapped, Action::kReplace);
+    }
+  }
+  return Count(Done::kRemoved, Action::kDrop);
+}
+
+dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Element& element, Vr vr,
+                                                               absl::string_view value,
+                                                               std::string& replacement) {
+  if (!searching_) return Action::kKeep;
+  // Numbers that are numbers by the dictionary and by their form mean what they mean.
+  if ((vr == dicom::kDS || vr == dicom::kIS) && IsNumberText(value)) return Action::kKeep;
+  size_t shortest = dicom::IsText(element.vr) ? IdentifierSearch::kShortest : kShortestInBinary;
+  if (context_.identifiers.Find(value, 0, shortest) == IdentifierSearch::kNoHit) {
+    return Action::kKeep;
+  }
+  if (vr == dicom::kLO || vr == dicom::kSH) {
+    replacement = vocabulary_.Clean(Trimmed(value), context_.identifying);
+    return Count(Done::kTextsCleaned, Action::kReplace);
+  }
+  return Count(Done::kRemoved, Action::kDrop);
+}
+
+dicom::RewriteRules::Action ObjectRules::Dummy(const dicom::Element& element, Vr vr,
+                                               absl::string_view value, std::string& replacement) {
+  if (IsSequence(element, vr)) return Action::kDescend;
+  if (Trimmed(value).empty()) {
+    replacement.clear();
+    return value.empty() ? Action::kKeep : Action::kReplace;
+  }
+  if (vr == dicom::kUI) {
+    return Apply({Treatment::kHashUid, Treatment::kRemove}, element, vr, value, replacement);
+  }
+  if (dicom::IsText(vr)) {
+    absl::string_view text = DummyText(vr);
+    replacement.assign(text.data(), text.size());
+  } else if (value.size() <= 64 && vr != dicom::kUN) {
+    replacement.assign(value.size(), '\0');
+  } else {
+    return Count(Done::kRemoved, Action::kDrop);
+  }
+  return Count(Done::kReplaced, Action::kReplace);
+}
+
+}  // namespace oncomesh::deidentification

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <csignal>
+
+namespace oncomesh::cli {
+
+// While it lives, the first SIGINT or SIGTERM only makes Interrupted() true, so that the work can
+// stop in order and leave no half file; the second one ends the program. One at a time.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+  // Any thread.
+  static bool Interrupted();
+
+ private:
+  struct sigaction old_int_{};
+  struct sigaction old_term_{};
+};
+
+}  // namespace oncomesh::cli
