@@ -9,6 +9,7 @@
 #include "tools/oncomesh/datasets_commands.h"
 #include "tools/oncomesh/deid_commands.h"
 #include "tools/oncomesh/image_commands.h"
+#include "tools/oncomesh/ingest_commands.h"
 #include "tools/oncomesh/mesh_commands.h"
 #include "tools/oncomesh/node_commands.h"
 #include "tools/oncomesh/permit_commands.h"
@@ -21,6 +22,7 @@ void AddCommands(CLI::App& app, Session& session) {
   app.footer("Example: oncomesh up --dir /tmp/mesh --detach");
   AddDeidCommands(app, session);
   AddMeshCommands(app, session);
+  AddIngestCommands(app, session);
   AddDatasetCommands(app, session);
   AddDatasetsCommands(app, session);
   AddCountCommands(app, session);
