@@ -17,6 +17,7 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 constexpr size_t kMaxList = 1000;
+constexpr absl::Duration kClockSlack = absl::Minutes(1);
 
 absl::Status Malformed(absl::string_view what) {
   return base::Error(absl::StatusCode::kInvalidArgument, "PERMIT_MALFORMED",
@@ -69,8 +70,7 @@ const std::set<std::string>& KnownClaims() {
 absl::StatusOr<Permit> Parse(const json& payload) {
   for (const auto& [name, value] : payload.items()) {
     // An unknown claim could be a limit that this program does not know how to keep.
-    if (KnownClaims().count(name) == 0)
-      return Malformed(absl::StrCat("it carries an unknown claim"));
+    if (KnownClaims().count(name) == 0) return Malformed("it carries an unknown claim");
   }
   Permit out;
   int64_t version = 0, not_before = 0, expires = 0, max_rounds = 0;
@@ -134,7 +134,6 @@ std::string Sign(const Permit& permit, const crypto::PrivateKey& key, absl::stri
 }
 
 absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust) {
-  // Only Ed25519 keys sign permits, whatever else is in the set.
   absl::StatusOr<crypto::Jws> jws = crypto::VerifyJws(compact, trust.keys);
   if (!jws.ok()) {
     const std::string reason = base::ReasonOf(jws.status());
@@ -145,6 +144,11 @@ absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust
     }
     return base::Error(absl::StatusCode::kUnauthenticated, "PERMIT_SIGNATURE_INVALID",
                        "the signature of the permit is not genuine");
+  }
+  // Only Ed25519 keys sign permits, whatever else is in the set.
+  if (trust.keys.at(jws->kid).type() != crypto::KeyType::kEd25519) {
+    return base::Error(absl::StatusCode::kUnauthenticated, "PERMIT_FOREIGN",
+                       "the permit is signed by a key that is not one for permits");
   }
   if (jws->typ != kPermitType) return Malformed("typ must be oncomesh-permit+jwt");
   ASSIGN_OR_RETURN(Permit permit, Parse(jws->payload));
@@ -158,7 +162,9 @@ absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust
 absl::StatusOr<Permit> CheckInForce(absl::string_view compact, const TrustState& trust,
                                     absl::Time now) {
   ASSIGN_OR_RETURN(Permit permit, Verify(compact, trust));
-  if (now - trust.fetched > trust.max_age || permit.epoch > trust.epoch) {
+  // A clock that was set back would make an old view of the epoch look fresh for ever.
+  const absl::Duration age = now - trust.fetched;
+  if (age > trust.max_age || age < -kClockSlack || permit.epoch > trust.epoch) {
     return base::Error(
         absl::StatusCode::kUnavailable, "EPOCH_TOO_OLD",
         "this site has not heard from the hub for too long to know whether the permit "
