@@ -4,7 +4,7 @@
 // in paired rounds: each round measures both, in turns, and what is printed are medians of the
 // rounds' ratios. Client, hub relay, node relay and service are processes of their own.
 //
-//   relay_bench [--rounds=N] [--seconds=S] [--delay-ms=ROUND TRIP]
+//   relay_bench [--rounds=N] [--seconds=S] [--delay-ms=ROUND TRIP] [--only=PART OF A NAME]
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
 #include <grpcpp/completion_queue.h>
@@ -432,8 +432,11 @@ Figures Bulk(Bench& bench, bool relayed, bool up, int message_bytes, double seco
 }
 
 // Both ways in turns; the medians, and the median of the ratios relayed / direct.
+std::string only;  // what of the names to measure
+
 void Compare(const char* name, int rounds, const char* unit, bool latency,
              const std::function<Figures(bool relayed)>& measure) {
+  if (absl::string_view(name).find(only) == absl::string_view::npos) return;
   std::vector<double> direct, relayed, ratio, cpu_ratio, hub, node, sum, direct_sum;
   for (int round = 0; round < rounds; ++round) {
     Figures d, r;
@@ -495,8 +498,13 @@ int Main(int argc, char** argv) {
                  absl::SimpleAtod(argument, &seconds) && seconds > 0) ||
                 (absl::ConsumePrefix(&argument, "--delay-ms=") &&
                  absl::SimpleAtoi(argument, &delay_ms) && delay_ms >= 0);
+    if (!good && absl::ConsumePrefix(&argument, "--only=")) {
+      only = std::string(argument);
+      good = true;
+    }
     if (!good) {
-      std::fprintf(stderr, "usage: relay_bench [--rounds=N] [--seconds=S] [--delay-ms=MS]\n");
+      std::fprintf(stderr,
+                   "usage: relay_bench [--rounds=N] [--seconds=S] [--delay-ms=MS] [--only=TEXT]\n");
       return 2;
     }
   }

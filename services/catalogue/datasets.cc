@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/catalogue/datasets.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "libs/base/error.h"
+#include "libs/base/status_macros.h"
+#include "libs/query/binding.h"
+#include "libs/query/text.h"
+#include "services/catalogue/dataset_name.h"
+#include "services/catalogue/node_count.h"
+
+namespace oncomesh::catalogue {
+namespace {
+
+constexpr int kItemsPerPart = 1000;
+constexpr size_t kMaxSplit = 1000;
+
+absl::Status Invalid(absl::string_view reason, absl::string_view message) {
+  return base::Error(absl::StatusCode::kInvalidArgument, reason, message);
+}
+
+// "DUO:" and seven digits.
+bool IsDuoCode(absl::string_view code) {
+  return code.size() == 11 && absl::StartsWith(code, "DUO:") &&
+         std::all_of(code.begin() + 4, code.end(), absl::ascii_isdigit);
+}
+
+// Two digits are enough to plan storage, and too few to tell one patient's images.
+int64_t RoundToTwoDigits(int64_t n) {
+  int64_t step = 1;
+  while (n / step >= 100) step *= 10;
+  return (n + step / 2) / step * step;
+}
+
+google::protobuf::Timestamp Stamp(absl::Time time) {
+  google::protobuf::Timestamp out;
+  out.set_seconds(absl::ToUnixSeconds(time));
+  return out;
+}
+
+absl::StatusOr<query::v1::Expression> ExpressionOf(const v1::CreateDatasetRequest& request) {
+  if (request.query_case() == v1::CreateDatasetRequest::kText) {
+    return query::ParseText(request.text());
+  }
+  RETURN_IF_ERROR(query::CheckShape(request.expression()));
+  return request.expression();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::DatasetRecord> Datasets::Create(const v1::CreateDatasetRequest& request) {
+  if (!IsShortName(request.dataset())) {
+    return Invalid("DATASET_NAME_INVALID",
+                   "a dataset's name has 2 to 63 characters of a-z, 0-9 and -, a letter first");
+  }
+  if (request.title().empty() || request.title().size() > 200 ||
+      request.description().size() > 4000 || request.request_id().size() > 64) {
+    return Invalid("TITLE_INVALID",
+                   "a dataset needs a title of at most 200 bytes; its description has at most "
+                   "4,000, a request id 64");
+  }
+  std::set<std::string> duo(request.duo_codes().begin(), request.duo_codes().end());
+  if (duo.empty() || !std::all_of(duo.begin(), duo.end(), IsDuoCode)) {
+    return Invalid("DUO_INVALID",
+                   "say what the data may be used for with Data Use Ontology codes, e.g. "
+                   "DUO:0000042 (general research use)");
+  }
+  ASSIGN_OR_RETURN(query::v1::Expression expression, ExpressionOf(request));
+  query::Binding binding = query::Bind(expression, deps_.registry);
+  RETURN_IF_ERROR(query::FirstProblem(binding));
+  std::shared_ptr<const Index> index = deps_.index.Get();
+  // A dataset is exactly what was asked for, or nothing.
+  Prune(binding.root, *index, binding.problems);
+  if (!binding.problems.empty()) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, binding.problems[0].reason,
+                       binding.problems[0].message, {{"part", binding.problems[0].part}});
+  }
+  Bits series = index->Series(index->Evaluate(binding.root));
+  std::vector<int64_t> ids;
+  series.ForEach([&](size_t row) { ids.push_back(index->SeriesId(row)); });
+  ASSIGN_OR_RETURN(std::vector<v1::ManifestItem> items, deps_.store.ObjectsOf(ids));
+  if (items.empty()) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_EMPTY",
+                       "no object of this node matches; try the expression with `oncomesh count`");
+  }
+  v1::DatasetRecord record;
+  record.set_title(request.title());
+  record.set_description(request.description());
+  for (const std::string& code : duo) record.add_duo_codes(code);
+  record.set_where(query::PrintText(query::Canonical(expression, deps_.registry)));
+  record.set_digest(ManifestDigest(items));
+  record.set_state(v1::DatasetRecord::STATE_FROZEN);
+  *record.mutable_create_time() = Stamp(deps_.clock.Now());
+  ASSIGN_OR_RETURN(*record.mutable_statistics(), Describe(*index, std::move(series), items));
+  return deps_.store.AddDataset(deps_.node, request.dataset(), std::move(record), items,
+                                request.request_id());
+}
+
+absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits series,
+                                                  const std::vector<v1::ManifestItem>& items) {
+  ASSIGN_OR_RETURN(CountPolicy policy, deps_.policy.Get());
+  const DisclosureRules& rules = policy.rules;
+  v1::Statistics out;
+  out.set_min_cell(rules.min_cell);
+  out.set_rounding(rules.rounding);
+  Rows rows{terminology::Level::kSeries, std::move(series)};
+  std::optional<int64_t> patients = deps_.memory.Answer(index.Patients(rows), rules);
+  // Whatever counts something of hidden patients would count the patients.
+  if (!patients.has_value()) return out;
+  out.set_patients(*patients);
+  std::set<std::string> studies, all_series;
+  int64_t bytes = 0;
+  for (const v1::ManifestItem& item : items) {
+    studies.insert(item.study_uid());
+    all_series.insert(item.series_uid());
+    bytes += item.bytes();
+  }
+  auto rounded = [&](size_t n) {
+    return Round(static_cast<int64_t>(n), rules).value_or(*patients);
+  };
+  out.set_studies(rounded(studies.size()));
+  out.set_series(rounded(all_series.size()));
+  out.set_objects(rounded(items.size()));
+  out.set_bytes(RoundToTwoDigits(bytes));
+  for (const auto& variable : deps_.registry.variables()) {
+    const Column* column = index.Find(*variable);
+    if (column == nullptr || (variable->numeric() && variable->bands.empty())) continue;
+    std::optional<std::vector<PatientGroup>> groups = index.Split(rows, {column}, kMaxSplit);
+    if (!groups.has_value()) continue;
+    std::vector<Cell> cells;
+    for (size_t i = 0; i < groups->size(); ++i) {
+      cells.push_back({{i}, static_cast<int64_t>((*groups)[i].patients.Count())});
+    }
+    Suppress(cells, rules);
+    for (size_t i = 0; i < cells.size(); ++i) {
+      const PatientGroup& group = (*groups)[i];
+      if (!cells[i].shown || !group.key[0].has_value()) continue;
+      std::optional<int64_t> told = deps_.memory.Answer(group.patients, rules);
+      if (!told.has_value()) continue;
+      v1::ValueCount* value = out.add_values();
+      value->set_variable(variable->name);
+      value->set_value(*group.key[0]);
+      value->set_patients(*told);
+    }
+  }
+  return out;
+}
+
+absl::StatusOr<v1::DatasetRecord> Datasets::Publish(absl::string_view name) {
+  ASSIGN_OR_RETURN(DatasetName wanted, ParseDatasetNameAt(deps_.node, name));
+  ASSIGN_OR_RETURN(v1::DatasetRecord record,
+                   deps_.store.GetDataset(wanted.dataset, wanted.version));
+  ASSIGN_OR_RETURN(DatasetName full, ParseDatasetName(record.name()));
+  if (record.state() == v1::DatasetRecord::STATE_WITHDRAWN) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN",
+                       "this version was withdrawn; freeze a new one");
+  }
+  bool first = record.state() != v1::DatasetRecord::STATE_PUBLISHED;
+  record.set_state(v1::DatasetRecord::STATE_PUBLISHED);
+  if (first) *record.mutable_publish_time() = Stamp(deps_.clock.Now());
+  // The hub first: repeating the call mends what a crash in between leaves.
+  RETURN_IF_ERROR(deps_.hub.Publish(record));
+  if (first) RETURN_IF_ERROR(deps_.store.SetDataset(full.dataset, full.version, record));
+  return record;
+}
+
+absl::StatusOr<v1::DatasetRecord> Datasets::Withdraw(absl::string_view name) {
+  ASSIGN_OR_RETURN(DatasetName wanted, ParseDatasetNameAt(deps_.node, name));
+  ASSIGN_OR_RETURN(v1::DatasetRecord record,
+                   deps_.store.GetDataset(wanted.dataset, wanted.version));
+  ASSIGN_OR_RETURN(DatasetName full, ParseDatasetName(record.name()));
+  bool known_at_hub = record.has_publish_time();
+  // Here first: nobody gets the objects any more, whether the hub can be told now or not.
+  record.set_state(v1::DatasetRecord::STATE_WITHDRAWN);
+  RETURN_IF_ERROR(deps_.store.SetDataset(full.dataset, full.version, record));
+  if (known_at_hub) RETURN_IF_ERROR(deps_.hub.Withdraw(record.name()));
+  return record;
+}
+
+absl::StatusOr<v1::ListNodeDatasetsResponse> Datasets::List(
+    const v1::ListNodeDatasetsRequest& request) {
+  int size = request.page_size() <= 0 ? 50 : std::min(request.page_size(), 200);
+  DatasetName after;
+  if (!request.page_token().empty()) {
+    ASSIGN_OR_RETURN(after, ParseDatasetName(request.page_token()));
+  }
+  ASSIGN_OR_RETURN(std::vector<v1::DatasetRecord> records,
+                   deps_.store.ListDatasets(after.dataset, after.version, size + 1));
+  v1::ListNodeDatasetsResponse out;
+  for (v1::DatasetRecord& record : records) {
+    if (out.datasets_size() == size) {
+      out.set_next_page_token(out.datasets(size - 1).name());
+      break;
+    }
+    *out.add_datasets() = std::move(record);
+  }
+  return out;
+}
+
+absl::Status Datasets::Manifest(
+    absl::string_view name, absl::FunctionRef<bool(const v1::GetDatasetManifestResponse&)> send) {
+  ASSIGN_OR_RETURN(DatasetName wanted, ParseDatasetNameAt(deps_.node, name));
+  ASSIGN_OR_RETURN(v1::DatasetRecord record,
+                   deps_.store.GetDataset(wanted.dataset, wanted.version));
+  if (record.state() == v1::DatasetRecord::STATE_WITHDRAWN) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN",
+                       "this version was withdrawn");
+  }
+  ASSIGN_OR_RETURN(DatasetName full, ParseDatasetName(record.name()));
+  ASSIGN_OR_RETURN(int64_t count, deps_.store.CountItems(full.dataset, full.version));
+  v1::GetDatasetManifestResponse part;
+  part.mutable_header()->set_items(count);
+  *part.mutable_header()->mutable_dataset() = record;
+  if (!send(part)) return absl::CancelledError("the reader went away");
+  for (int64_t from = 0; from < count; from += kItemsPerPart) {
+    ASSIGN_OR_RETURN(std::vector<v1::ManifestItem> items,
+                     deps_.store.Items(full.dataset, full.version, from, kItemsPerPart));
+    part.mutable_items()->mutable_items()->Assign(items.begin(), items.end());
+    if (!send(part)) return absl::CancelledError("the reader went away");
+  }
+  part.mutable_finish()->set_digest(record.digest());
+  if (!send(part)) return absl::CancelledError("the reader went away");
+  return absl::OkStatus();
+}
+
+}  // namespace oncomesh::catalogue

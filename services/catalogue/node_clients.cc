@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/catalogue/node_clients.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/rpc/channel.h"
+#include "libs/rpc/identity.h"
+#include "libs/rpc/status.h"
+#include "oncomesh/catalogue/v1/catalogue.grpc.pb.h"
+
+namespace oncomesh::catalogue {
+namespace {
+
+using oncomesh::config::v1::ServiceConfig;
+
+class SitePolicy final : public PolicySource {
+ public:
+  explicit SitePolicy(site::SiteAccess& site) : site_(site) {}
+
+  absl::StatusOr<CountPolicy> Get() override {
+    absl::StatusOr<access::v1::NodePolicy> policy = site_.Policy();
+    if (!policy.ok()) return policy.status();
+    CountPolicy out;
+    // Unset numbers are the defaults of policy.proto, which are those of DisclosureRules.
+    if (policy->min_cell() > 0) out.rules.min_cell = policy->min_cell();
+    if (policy->rounding() > 0) out.rules.rounding = policy->rounding();
+    out.open_counts = !policy->has_open_counts() || policy->open_counts();
+    return out;
+  }
+
+ private:
+  site::SiteAccess& site_;
+};
+
+class HubPublisher final : public RecordPublisher {
+ public:
+  explicit HubPublisher(const ServiceConfig& config)
+      : stub_(v1::CatalogueService::NewStub(
+            rpc::Connect({.target = config.relay_address(),
+                          .identity_dir = config.identity_dir(),
+                          .trust_domain = config.trust_domain(),
+                          .peer = rpc::ServicePath(config.site(), "relay"),
+                          .node = ""}))) {}
+
+  absl::Status Publish(const v1::DatasetRecord& record) override {
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, absl::Seconds(20));
+    v1::PublishRecordRequest request;
+    *request.mutable_record() = record;
+    v1::PublishRecordResponse response;
+    return Told(rpc::FromGrpc(stub_->PublishRecord(&context, request, &response)));
+  }
+
+  absl::Status Withdraw(const std::string& name) override {
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, absl::Seconds(20));
+    v1::WithdrawRecordRequest request;
+    request.set_name(name);
+    v1::WithdrawRecordResponse response;
+    return Told(rpc::FromGrpc(stub_->WithdrawRecord(&context, request, &response)));
+  }
+
+ private:
+  static absl::Status Told(const absl::Status& status) {
+    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+    return base::Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE",
+                       "the hub's catalogue cannot be reached now; repeat the command later");
+  }
+
+  std::unique_ptr<v1::CatalogueService::Stub> stub_;
+};
+
+}  // namespace
+
+std::unique_ptr<PolicySource> MakePolicySource(site::SiteAccess& site) {
+  return std::make_unique<SitePolicy>(site);
+}
+
+std::unique_ptr<RecordPublisher> MakeRecordPublisher(const ServiceConfig& config) {
+  return std::make_unique<HubPublisher>(config);
+}
+
+}  // namespace oncomesh::catalogue

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node's tables: what is indexed, and the datasets that were frozen. The system of record from
+// which the index is made.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "libs/store/database.h"
+#include "libs/terminology/registry.h"
+#include "oncomesh/catalogue/v1/catalogue.pb.h"
+#include "oncomesh/catalogue/v1/node_catalogue.pb.h"
+#include "services/catalogue/index.h"
+#include "services/catalogue/released_header.h"
+
+namespace oncomesh::catalogue {
+
+using Values = std::map<std::string, std::string>;  // variable → value in its one spelling
+
+// A change to what is indexed.
+struct IndexChange {
+  enum class Kind { kObject, kWithdrawn, kClinical };
+  Kind kind = Kind::kObject;
+  ReleasedHeader header;         // kObject
+  std::string sha256;            // kObject
+  std::string sop_instance_uid;  // kWithdrawn
+  std::string patient_code;      // kClinical
+  Values clinical;               // kClinical
+};
+
+// What Apply did.
+struct Applied {
+  bool changed = false;
+  int64_t conflicts = 0;  // objects whose study or series belongs to somebody else already
+};
+
+// Any thread.
+class NodeStore {
+ public:
+  // Errors: those of store::Database::Open.
+  static absl::StatusOr<std::unique_ptr<NodeStore>> Open(const std::string& url,
+                                                         const std::string& password_file = "");
+
+  // Makes the changes and moves the cursor, all or nothing. An object that is there already is
+  // replaced. `unreadable` is added to the number kept.
+  absl::StatusOr<Applied> Apply(const std::vector<IndexChange>& changes, int64_t cursor,
+                                int64_t unreadable);
+
+  // Forgets every value, and moves the cursor to the start, when the values were taken with another
+  // registry than `fingerprint` names. Patients, studies, series and objects stay.
+  absl::Status UseRegistry(const std::string& fingerprint);
+
+  // Exact numbers.
+  absl::StatusOr<v1::IndexStatus> Status();
+
+  // A new index of everything.
+  absl::StatusOr<std::shared_ptr<const Index>> MakeIndex(const terminology::Registry& registry);
+
+  // The objects of the series with these ids, in the order of doc/formats/dataset.md.
+  absl::StatusOr<std::vector<v1::ManifestItem>> ObjectsOf(const std::vector<int64_t>& series_ids);
+
+  // Stores `record`, whose name has no version yet, as the next version of `dataset` and sets its
+  // name. The same `request_id` (not empty) again gives the record of the first time.
+  absl::StatusOr<v1::DatasetRecord> AddDataset(const std::string& node, const std::string& dataset,
+                                               v1::DatasetRecord record,
+                                               const std::vector<v1::ManifestItem>& items,
+                                               const std::string& request_id);
+  // `version` 0: the newest. Errors: NOT_FOUND (DATASET_NOT_FOUND).
+  absl::StatusOr<v1::DatasetRecord> GetDataset(const std::string& dataset, int64_t version);
+  // Replaces the record of an existing version. Errors: NOT_FOUND (DATASET_NOT_FOUND).
+  absl::Status SetDataset(const std::string& dataset, int64_t version,
+                          const v1::DatasetRecord& record);
+  // At most `limit` records after (dataset, version), in this order.
+  absl::StatusOr<std::vector<v1::DatasetRecord>> ListDatasets(const std::string& after_dataset,
+                                                              int64_t after_version, int limit);
+  // How many objects a version has.
+  absl::StatusOr<int64_t> CountItems(const std::string& dataset, int64_t version);
+  // At most `limit` objects of a version from position `from` on.
+  absl::StatusOr<std::vector<v1::ManifestItem>> Items(const std::string& dataset, int64_t version,
+                                                      int64_t from, int limit);
+
+ private:
+  explicit NodeStore(std::unique_ptr<store::Database> database) : database_(std::move(database)) {}
+
+  std::unique_ptr<store::Database> database_;
+};
+
+}  // namespace oncomesh::catalogue

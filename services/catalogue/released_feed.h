@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace oncomesh::catalogue {
+
+// One event of the de-identification service's feed.
+struct Released {
+  enum class Kind {
+    kObject,     // an object was released
+    kWithdrawn,  // a released object is no longer available (opt-out, erasure, replaced)
+    kClinical,   // a row of the pseudonymised clinical table; replaces the patient's earlier row
+  };
+  int64_t sequence = 0;  // position in the feed, ascending from 1
+  Kind kind = Kind::kObject;
+  std::string sha256{};                          // kObject, kWithdrawn: name in the object store
+  std::string sop_instance_uid{};                // kObject, kWithdrawn
+  std::string patient_code{};                    // kClinical
+  std::map<std::string, std::string> columns{};  // kClinical, by column name
+};
+
+// What de-identification has released, in the order in which it did. Any thread.
+class ReleasedFeed {
+ public:
+  virtual ~ReleasedFeed() = default;
+  // At most `limit` events after position `after`; empty when there are none yet. Positions never
+  // change, so that a reader can begin anew at 0.
+  // Errors: UNAVAILABLE (RELEASED_FEED).
+  virtual absl::StatusOr<std::vector<Released>> List(int64_t after, int limit) = 0;
+};
+
+}  // namespace oncomesh::catalogue
