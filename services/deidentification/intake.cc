@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/deidentification/intake.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/base/random.h"
+#include "libs/base/status_macros.h"
+#include "services/deidentification/clinical_table.h"
+
+namespace oncomesh::deidentification {
+
+// Writes the clean object into a file of work_dir and hashes it on the way.
+class Intake::Object::Sink final : public ObjectSink {
+ public:
+  explicit Sink(const std::string& work_dir)
+      : path_(absl::StrCat(work_dir, "/", base::NewId("clean-"))) {}
+  ~Sink() override { unlink(path_.c_str()); }
+
+  absl::Status Begin(const Outcome&) override { return Open(); }
+  absl::Status Append(absl::string_view bytes) override {
+    hash_.Update(bytes);
+    return file_->Append(bytes);
+  }
+
+  absl::Status Open() {
+    ASSIGN_OR_RETURN(base::AtomicFile file, base::AtomicFile::Create(path_, 0600));
+    file_.emplace(std::move(file));
+    return absl::OkStatus();
+  }
+  // The whole file under path(), and its digest.
+  absl::StatusOr<std::string> Commit() {
+    RETURN_IF_ERROR(file_->Commit(/*overwrite=*/true, /*sync=*/false));
+    return hash_.FinishHex();
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  std::optional<base::AtomicFile> file_;
+  crypto::Sha256 hash_;
+};
+
+absl::StatusOr<std::unique_ptr<Intake>> Intake::Create(Deps deps) {
+  RETURN_IF_ERROR(base::MakeDirectories(deps.work_dir, 0700));
+  RETURN_IF_ERROR(base::MakeDirectories(deps.quarantine_dir, 0700));
+  ASSIGN_OR_RETURN(std::vector<std::string> left, base::ListFiles(deps.work_dir));
+  for (const std::string& path : left) unlink(path.c_str());
+  return std::unique_ptr<Intake>(new Intake(std::move(deps)));
+}
+
+std::string Intake::SealedPath(const std::string& id) const {
+  return absl::StrCat(deps_.quarantine_dir, "/", id, ".sealed");
+}
+
+absl::StatusOr<std::unique_ptr<Intake::Object>> Intake::Start(ObjectKind kind) {
+  std::unique_ptr<Object> object(new Object(*this, kind));
+  RETURN_IF_ERROR(object->Open(/*seal=*/true, /*pixels_checked=*/false));
+  return object;
+}
+
+Intake::Object::Object(Intake& intake, ObjectKind kind) : intake_(intake), kind_(kind) {}
+
+Intake::Object::~Object() {
+  if (!sealed_path_.empty()) unlink(sealed_path_.c_str());
+}
+
+absl::Status Intake::Object::Open(bool seal, bool pixels_checked) {
+  if (seal) {
+    // Sealed under a name of its own first: whether it is kept is known only at the end.
+    id_ = base::NewId("q-");
+    sealed_path_ = absl::StrCat(intake_.deps_.work_dir, "/", id_);
+    ASSIGN_OR_RETURN(FileSealer sealer,
+                     FileSealer::Create(sealed_path_,
+                                        intake_.deps_.deidentifier.project_keys().QuarantineKey()));
+    sealer_.emplace(std::move(sealer));
+  }
+  sink_ = std::make_unique<Sink>(intake_.deps_.work_dir);
+  if (kind_ == ObjectKind::kDicom) {
+    stream_ = std::make_unique<StreamDeidentifier>(intake_.deps_.deidentifier);
+    stream_->Start(sink_.get(), pixels_checked);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Intake::Object::Append(absl::string_view bytes) {
+  bytes_ += bytes.size();
+  digest_.Update(bytes);
+  if (sealer_) RETURN_IF_ERROR(sealer_->Append(bytes));
+  if (kind_ == ObjectKind::kDicom) return stream_->Feed(bytes);
+  if (table_.size() + bytes.size() > kMaxStreamedTableBytes) {
+    table_too_large_ = true;
+    table_.clear();
+  }
+  if (!table_too_large_) table_.append(bytes.data(), bytes.size());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<IntakeResult> Intake::Object::Release(ObjectKind kind, uint64_t bytes) {
+  ASSIGN_OR_RETURN(std::string sha256, sink_->Commit());
+  ASSIGN_OR_RETURN(std::string name, intake_.deps_.objects.PutFile(sink_->path(), sha256));
+  // The object first, then the row: a crash between them leaves an object that nobody sees, and a
+  // second sending mends it.
+  ASSIGN_OR_RETURN(bool added,
+                   intake_.deps_.store.AddReleased(name, kind, intake_.deps_.clock.Now()));
+  IntakeResult result;
+  result.state = IntakeResult::State::kReleased;
+  result.bytes = bytes;
+  result.repeated = !added;
+  return result;
+}
+
+absl::Status Intake::Object::Quarantine(const std::string& reason) {
+  if (!sealer_) return absl::OkStatus();  // it is there already
+  RETURN_IF_ERROR(sealer_->Commit());
+  sealer_.reset();
+  std::string target = intake_.SealedPath(id_);
+  if (rename(sealed_path_.c_str(), target.c_str()) != 0) {
+    return base::ErrnoStatus(errno, "keep the quarantined original");
+  }
+  sealed_path_.clear();
+  return intake_.deps_.store.AddQuarantined(
+      {0, id_, kind_, reason, static_cast<int64_t>(bytes_), intake_.deps_.clock.Now()});
+}
+
+absl::StatusOr<IntakeResult> Intake::Object::FinishDicom() {
+  ASSIGN_OR_RETURN(Outcome outcome, stream_->Finish());
+  if (outcome.released) return Release(kind_, outcome.bytes_written);
+  IntakeResult result;
+  result.reason = outcome.reason;
+  RETURN_IF_ERROR(Quarantine(result.reason));
+  return result;
+}
+
+absl::StatusOr<IntakeResult> Intake::Object::FinishTable() {
+  absl::StatusOr<TableOutcome> table =
+      table_too_large_ ? base::Error(absl::StatusCode::kInvalidArgument, "TABLE_TOO_LARGE",
+                                     "a table has at most 64 MiB")
+                       : PseudonymiseTable(table_, intake_.deps_.deidentifier);
+  IntakeResult result;
+  if (!table.ok() || table->released == 0) {
+    result.reason = table.ok() ? "TABLE_WITHOUT_ROWS" : base::ReasonOf(table.status());
+    RETURN_IF_ERROR(Quarantine(result.reason));
+    return result;
+  }
+  RETURN_IF_ERROR(sink_->Open());
+  RETURN_IF_ERROR(sink_->Append(table->csv));
+  ASSIGN_OR_RETURN(result, Release(kind_, table->csv.size()));
+  if (!table->quarantined.empty()) {
+    result.reason = "ROWS_QUARANTINED";
+    RETURN_IF_ERROR(Quarantine(result.reason));
+  }
+  return result;
+}
+
+absl::StatusOr<IntakeResult> Intake::Object::Finish(absl::string_view sha256) {
+  IntakeResult result;
+  if (!sha256.empty() && digest_.FinishHex() != absl::AsciiStrToLower(sha256)) {
+    result.reason = "DIGEST_WRONG";
+    RETURN_IF_ERROR(Quarantine(result.reason));
+  } else {
+    ASSIGN_OR_RETURN(result, kind_ == ObjectKind::kDicom ? FinishDicom() : FinishTable());
+  }
+  result.bytes_read = bytes_;
+  return result;
+}
+
+absl::StatusOr<IntakeResult> Intake::Retry(const std::string& id, bool pixels_checked) {
+  ASSIGN_OR_RETURN(QuarantineRow row, deps_.store.FindQuarantined(id));
+  Object object(*this, row.kind);
+  RETURN_IF_ERROR(object.Open(/*seal=*/false, pixels_checked));
+  RETURN_IF_ERROR(UnsealFile(SealedPath(id), deps_.deidentifier.project_keys().QuarantineKey(),
+                             [&](absl::string_view part) { return object.Append(part); }));
+  ASSIGN_OR_RETURN(IntakeResult result, object.Finish(""));
+  if (result.state == IntakeResult::State::kReleased && result.reason.empty()) {
+    RETURN_IF_ERROR(Delete(id));
+  } else {
+    row.reason = result.reason;
+    RETURN_IF_ERROR(deps_.store.AddQuarantined(row));
+  }
+  return result;
+}
+
+absl::Status Intake::Delete(const std::string& id) {
+  ASSIGN_OR_RETURN(QuarantineRow row, deps_.store.FindQuarantined(id));
+  // Row last: as long as it is there, the deletion can be repeated.
+  if (unlink(SealedPath(row.id).c_str()) != 0 && errno != ENOENT) {
+    return base::ErrnoStatus(errno, "delete the quarantined original");
+  }
+  return deps_.store.RemoveQuarantined(row.id);
+}
+
+}  // namespace oncomesh::deidentification

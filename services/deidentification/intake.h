@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Takes identified objects in at a node, one at a time: to the object store and the feed when they
+// are clean, encrypted into quarantine with a reason when they cannot be. An original is never
+// stored in the clear.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "libs/base/clock.h"
+#include "libs/base/files.h"
+#include "libs/objects/object_store.h"
+#include "services/deidentification/deidentifier.h"
+#include "services/deidentification/release_store.h"
+#include "services/deidentification/sealed_file.h"
+
+namespace oncomesh::deidentification {
+
+// The most bytes a clinical table that is streamed in may have.
+inline constexpr size_t kMaxStreamedTableBytes = 64 << 20;
+
+struct IntakeResult {
+  enum class State { kReleased, kQuarantined };
+  State state = State::kQuarantined;
+  // Of a quarantine: see Outcome::reason and TABLE_… of clinical_table.h; DIGEST_WRONG when the
+  // bytes are not those that were announced. Of a released table: ROWS_QUARANTINED when some of its
+  // rows were not; the whole table is then in quarantine too.
+  std::string reason;
+  uint64_t bytes_read = 0;
+  uint64_t bytes = 0;     // of the released object
+  bool repeated = false;  // it was there already
+};
+
+// Any thread may start objects; each object belongs to one thread.
+class Intake {
+ public:
+  struct Deps {
+    const Deidentifier& deidentifier;
+    ReleaseStore& store;
+    objects::ObjectStore& objects;
+    base::Clock& clock;
+    std::string work_dir;        // on the object store's file system, if possible
+    std::string quarantine_dir;  // encrypted originals
+  };
+
+  // Makes the folders and removes what a crash left in work_dir.
+  static absl::StatusOr<std::unique_ptr<Intake>> Create(Deps deps);
+
+  // One object on its way in. Dropped before Finish, it leaves nothing behind.
+  class Object {
+   public:
+    ~Object();
+    // Errors: those of the disk; then the object is lost.
+    absl::Status Append(absl::string_view bytes);
+    // `sha256` (hexadecimal) is what the sender says the bytes have; empty: not checked. When this
+    // returns OK the result is durable.
+    absl::StatusOr<IntakeResult> Finish(absl::string_view sha256);
+
+   private:
+    friend class Intake;
+    class Sink;
+    Object(Intake& intake, ObjectKind kind);
+    absl::Status Open(bool seal, bool pixels_checked);
+    absl::StatusOr<IntakeResult> FinishTable();
+    absl::StatusOr<IntakeResult> FinishDicom();
+    absl::StatusOr<IntakeResult> Release(ObjectKind kind, uint64_t bytes);
+    absl::Status Quarantine(const std::string& reason);
+
+    Intake& intake_;
+    const ObjectKind kind_;
+    std::unique_ptr<StreamDeidentifier> stream_;
+    std::unique_ptr<Sink> sink_;
+    std::optional<FileSealer> sealer_;
+    std::string sealed_path_;
+    std::string id_;
+    std::string table_;
+    bool table_too_large_ = false;
+    crypto::Sha256 digest_;
+    uint64_t bytes_ = 0;
+  };
+
+  absl::StatusOr<std::unique_ptr<Object>> Start(ObjectKind kind);
+
+  // Tries a quarantined object again; `pixels_checked` as in StreamDeidentifier::Start. Removed
+  // from quarantine when it is released. Errors: NOT_FOUND (QUARANTINE_NOT_FOUND), those of the
+  // disk.
+  absl::StatusOr<IntakeResult> Retry(const std::string& id, bool pixels_checked);
+
+  // Errors: NOT_FOUND (QUARANTINE_NOT_FOUND).
+  absl::Status Delete(const std::string& id);
+
+ private:
+  explicit Intake(Deps deps) : deps_(std::move(deps)) {}
+  std::string SealedPath(const std::string& id) const;
+  Deps deps_;
+};
+
+}  // namespace oncomesh::deidentification
