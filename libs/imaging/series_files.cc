@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/imaging/series_files.h"
 
+#include <optional>
 #include <set>
 
 #include "absl/strings/ascii.h"
@@ -23,6 +24,39 @@ absl::Status CheckFrame(absl::string_view region_frame, const ImageSeries& serie
   return base::Error(StatusCode::kFailedPrecondition, "ROI_OTHER_FRAME",
                      "the region was drawn in another frame of reference than that of the series; "
                      "use the series it was drawn on");
+}
+
+// One of the two is there.
+struct RegionObject {
+  RegionList list;
+  std::optional<dicom::StructureSet> structure_set;
+  std::optional<dicom::Segmentation> segmentation;
+};
+
+absl::StatusOr<RegionObject> ReadRegions(absl::string_view bytes) {
+  RegionObject out;
+  ASSIGN_OR_RETURN(dicom::ObjectSummary summary, dicom::Summarise(bytes));
+  if (summary.modality == "RTSTRUCT") {
+    ASSIGN_OR_RETURN(out.structure_set, dicom::ReadStructureSet(bytes));
+    out.list.referenced_series = out.structure_set->referenced_series;
+    for (const dicom::RegionOfInterest& one : out.structure_set->regions) {
+      out.list.names.push_back(one.name);
+      out.list.frames.push_back(one.frame_of_reference_uid);
+    }
+    return out;
+  }
+  if (summary.modality == "SEG") {
+    ASSIGN_OR_RETURN(out.segmentation, dicom::ReadSegmentation(bytes));
+    out.list.referenced_series = out.segmentation->referenced_series;
+    for (const dicom::Segment& one : out.segmentation->segments) {
+      out.list.names.push_back(one.label);
+      out.list.frames.push_back(out.segmentation->frame_of_reference_uid);
+    }
+    return out;
+  }
+  return base::Error(StatusCode::kInvalidArgument, "MASK_SOURCE",
+                     "a mask is made from an RT Structure Set or a Segmentation; the file is "
+                     "neither");
 }
 
 }  // namespace
@@ -66,31 +100,24 @@ absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths,
 absl::StatusOr<LoadedMask> MaskFromObject(absl::string_view bytes, absl::string_view region,
                                           const ImageSeries& series) {
   LoadedMask out;
-  ASSIGN_OR_RETURN(dicom::ObjectSummary summary, dicom::Summarise(bytes));
-  out.kind = summary.modality;
   out.sha256 = crypto::Sha256Hex(bytes);
-  std::vector<std::string> names;
-  if (summary.modality == "RTSTRUCT") {
-    ASSIGN_OR_RETURN(dicom::StructureSet set, dicom::ReadStructureSet(bytes));
-    for (const auto& one : set.regions) names.push_back(one.name);
-    ASSIGN_OR_RETURN(size_t found, FindRegion(names, region));
-    RETURN_IF_ERROR(CheckFrame(set.regions[found].frame_of_reference_uid, series));
-    ASSIGN_OR_RETURN(out.result, FillContours(set.regions[found], series.volume.grid));
-    out.exact_name = names[found] == absl::StripAsciiWhitespace(region);
-    return out;
+  ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes));
+  out.kind = object.structure_set ? "RTSTRUCT" : "SEG";
+  ASSIGN_OR_RETURN(size_t found, FindRegion(object.list.names, region));
+  RETURN_IF_ERROR(CheckFrame(object.list.frames[found], series));
+  out.exact_name = object.list.names[found] == absl::StripAsciiWhitespace(region);
+  const Grid& grid = series.volume.grid;
+  if (object.structure_set) {
+    ASSIGN_OR_RETURN(out.result, FillContours(object.structure_set->regions[found], grid));
+  } else {
+    ASSIGN_OR_RETURN(out.result, PlaceSegment(*object.segmentation, found, grid));
   }
-  if (summary.modality == "SEG") {
-    ASSIGN_OR_RETURN(dicom::Segmentation segmentation, dicom::ReadSegmentation(bytes));
-    for (const auto& one : segmentation.segments) names.push_back(one.label);
-    ASSIGN_OR_RETURN(size_t found, FindRegion(names, region));
-    RETURN_IF_ERROR(CheckFrame(segmentation.frame_of_reference_uid, series));
-    ASSIGN_OR_RETURN(out.result, PlaceSegment(segmentation, found, series.volume.grid));
-    out.exact_name = names[found] == absl::StripAsciiWhitespace(region);
-    return out;
-  }
-  return base::Error(StatusCode::kInvalidArgument, "MASK_SOURCE",
-                     "a mask is made from an RT Structure Set or a Segmentation; the file is "
-                     "neither");
+  return out;
+}
+
+absl::StatusOr<RegionList> ListRegions(absl::string_view bytes) {
+  ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes));
+  return std::move(object.list);
 }
 
 }  // namespace oncomesh::imaging

@@ -46,4 +46,13 @@ struct LoadedMask {
 absl::StatusOr<LoadedMask> MaskFromObject(absl::string_view bytes, absl::string_view region,
                                           const ImageSeries& series);
 
+// The regions of a structure set or segmentation, and what they were drawn on.
+struct RegionList {
+  std::vector<std::string> names;
+  std::vector<std::string> frames;             // frame of reference UID of each region, or empty
+  std::vector<std::string> referenced_series;  // UIDs
+};
+// Errors: as MaskFromObject.
+absl::StatusOr<RegionList> ListRegions(absl::string_view bytes);
+
 }  // namespace oncomesh::imaging

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/dicom/pixel_data.h"
+
+#include <dcmtk/config/osconfig.h>
+// After osconfig.h.
+#include <dcmtk/dcmdata/dcostrmb.h>
+#include <dcmtk/dcmdata/dcrleerg.h>
+#include <dcmtk/dcmdata/dcrlerp.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmjpeg/djencode.h>
+#include <dcmtk/dcmjpeg/djrplol.h>
+#include <dcmtk/dcmjpls/djencode.h>
+#include <dcmtk/dcmjpls/djrparam.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "libs/base/files.h"
+#include "libs/dicom/segmentation.h"
+#include "libs/dicom/series_image.h"
+#include "libs/dicom/structure_set.h"
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/test_data.h"
+
+namespace oncomesh::dicom {
+namespace {
+
+constexpr int kRows = 12, kColumns = 10;
+
+std::vector<Uint16> Pattern() {
+  std::vector<Uint16> stored;
+  for (int i = 0; i < kRows * kColumns; ++i) {
+    // Signed 12-bit values.
+    stored.push_back(static_cast<Uint16>((i * 30 - 1800) & 0x0fff));
+  }
+  return stored;
+}
+
+double Expected(size_t i) { return (static_cast<int>(i) * 30 - 1800) * 0.5 - 10; }
+
+void Fill(DcmDataset& data) {
+  data.putAndInsertString(DCM_SOPClassUID, UID_CTImageStorage);
+  data.putAndInsertString(DCM_SOPInstanceUID, "2.25.1");
+  data.putAndInsertString(DCM_SeriesInstanceUID, "2.25.2");
+  data.putAndInsertString(DCM_Modality, "CT");
+  data.putAndInsertString(DCM_ImagePositionPatient, "-10.5\\20\\30.25");
+  data.putAndInsertString(DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0");
+  data.putAndInsertString(DCM_PixelSpacing, "0.75\\0.5");
+  data.putAndInsertString(DCM_RescaleSlope, "0.5");
+  data.putAndInsertString(DCM_RescaleIntercept, "-10");
+  data.putAndInsertString(DCM_PhotometricInterpretation, "MONOCHROME2");
+  data.putAndInsertUint16(DCM_SamplesPerPixel, 1);
+  data.putAndInsertUint16(DCM_Rows, kRows);
+  data.putAndInsertUint16(DCM_Columns, kColumns);
+  data.putAndInsertUint16(DCM_BitsAllocated, 16);
+  data.putAndInsertUint16(DCM_BitsStored, 12);
+  data.putAndInsertUint16(DCM_HighBit, 11);
+  data.putAndInsertUint16(DCM_PixelRepresentation, 1);
+  std::vector<Uint16> stored = Pattern();
+  data.putAndInsertUint16Array(DCM_PixelData, stored.data(), stored.size());
+}
+
+std::string Encode(DcmFileFormat& file, E_TransferSyntax syntax) {
+  std::string out(1 << 16, '\0');
+  DcmOutputBufferStream stream(out.data(), out.size());
+  file.transferInit();
+  REQUIRE(file.write(stream, syntax, EET_UndefinedLength, nullptr).good());
+  file.transferEnd();
+  void* buffer = nullptr;
+  offile_off_t length = 0;
+  stream.flushBuffer(buffer, length);
+  out.resize(static_cast<size_t>(length));
+  return out;
+}
+
+std::string Image(E_TransferSyntax syntax, const DcmRepresentationParameter* parameter = nullptr) {
+  DcmFileFormat file;
+  Fill(*file.getDataset());
+  REQUIRE(file.getDataset()->chooseRepresentation(syntax, parameter).good());
+  return Encode(file, syntax);
+}
+
+void RequirePattern(const std::string& bytes) {
+  REQUIRE_VALUE(ImageObject image, ReadImage(bytes));
+  REQUIRE(image.slices.size() == 1);
+  const Slice& slice = image.slices[0];
+  REQUIRE(slice.values.size() == kRows * kColumns);
+  for (size_t i = 0; i < slice.values.size(); ++i) {
+    REQUIRE(static_cast<double>(slice.values[i]) == Expected(i));
+  }
+  REQUIRE(slice.position == std::array<double, 3>{-10.5, 20, 30.25});
+  REQUIRE(slice.row_spacing == 0.75);
+  REQUIRE(slice.column_spacing == 0.5);
+}
+
+TEST_CASE("pixels: every encoding of an image gives the same values") {
+  DJEncoderRegistration::registerCodecs();
+  DJLSEncoderRegistration::registerCodecs();
+  DcmRLEEncoderRegistration::registerCodecs();
+  DcmRLERepresentationParameter rle;
+  DJ_RPLossless jpeg;
+  DJLSRepresentationParameter jpeg_ls(0, OFTrue);
+  RequirePattern(Image(EXS_LittleEndianExplicit));
+  RequirePattern(Image(EXS_LittleEndianImplicit));
+  RequirePattern(Image(EXS_BigEndianExplicit));
+  RequirePattern(Image(EXS_DeflatedLittleEndianExplicit));
+  RequirePattern(Image(EXS_RLELossless, &rle));
+  RequirePattern(Image(EXS_JPEGProcess14SV1, &jpeg));
+  RequirePattern(Image(EXS_JPEGLSLossless, &jpeg_ls));
+}
+
+TEST_CASE("pixels: what does not hold together has a reason") {
+  auto with = [](auto change) {
+    DcmFileFormat file;
+    Fill(*file.getDataset());
+    change(*file.getDataset());
+    return ReadImage(Encode(file, EXS_LittleEndianExplicit)).status();
+  };
+  const auto invalid = absl::StatusCode::kInvalidArgument;
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertUint16(DCM_Rows, kRows + 1); }), invalid,
+                 "PIXELS_TRUNCATED");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertUint16(DCM_Rows, 60000); }), invalid,
+                 "PIXELS_FORMAT");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertUint16(DCM_BitsStored, 17); }), invalid,
+                 "PIXELS_FORMAT");
+  REQUIRE_REASON(
+      with([](DcmDataset& d) { d.putAndInsertString(DCM_NumberOfFrames, "2000000000"); }), invalid,
+      "PIXELS_FORMAT");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertString(DCM_NumberOfFrames, "2"); }),
+                 invalid, "IMAGE_NO_PLACE");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.findAndDeleteElement(DCM_PixelData); }), invalid,
+                 "PIXELS_MISSING");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.findAndDeleteElement(DCM_Rows); }), invalid,
+                 "PIXELS_MISSING");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertUint16(DCM_SamplesPerPixel, 3); }),
+                 absl::StatusCode::kUnimplemented, "PIXELS_COLOUR");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.findAndDeleteElement(DCM_ImagePositionPatient); }),
+                 invalid, "IMAGE_NO_PLACE");
+  REQUIRE_REASON(
+      with([](DcmDataset& d) { d.putAndInsertString(DCM_ImagePositionPatient, "1\\2"); }), invalid,
+      "IMAGE_NO_PLACE");
+  REQUIRE_REASON(with([](DcmDataset& d) {
+                   d.putAndInsertString(DCM_ImageOrientationPatient, "1\\0\\0\\0.5\\0.8\\0");
+                 }),
+                 invalid, "IMAGE_NO_PLACE");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertString(DCM_PixelSpacing, "0\\1"); }),
+                 invalid, "IMAGE_NO_PLACE");
+  REQUIRE_REASON(with([](DcmDataset& d) { d.putAndInsertString(DCM_RescaleSlope, "0"); }), invalid,
+                 "RESCALE_INVALID");
+}
+
+TEST_CASE("pixels: an object cut off anywhere is an error, never a crash and never an image") {
+  const std::string whole = Image(EXS_LittleEndianExplicit);
+  for (size_t length = 0; length < whole.size(); length += 7) {
+    CHECK_FALSE(ReadImage(absl::string_view(whole).substr(0, length)).ok());
+  }
+}
+
+TEST_CASE("pixels: sequences nested without end are refused") {
+  std::string bytes(128, '\0');
+  bytes += "DICM";
+  // (0008,1140) SQ of undefined length, and an item of undefined length, over and over.
+  for (int i = 0; i < 100000; ++i) {
+    bytes +=
+        std::string("\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff", 20);
+  }
+  REQUIRE_REASON(ReadImage(bytes), absl::StatusCode::kInvalidArgument, "DICOM_UNREADABLE");
+}
+
+TEST_CASE("pixels: real odd files decode as others decode them, or say why not") {
+  const std::string zoo = testing::TestData("dicom-zoo");
+  if (zoo.empty()) {
+    WARN("no shared test data: skipped");
+    return;
+  }
+  auto read = [&](const std::string& name) { return *base::ReadFile(zoo + "/" + name); };
+  auto mean = [](const std::vector<float>& values) {
+    double sum = 0;
+    for (float value : values) sum += static_cast<double>(value);
+    return sum / static_cast<double>(values.size());
+  };
+  // Means as pydicom and numpy compute them.
+  REQUIRE_VALUE(auto ct, ReadImage(read("693_UNCR.dcm")));
+  REQUIRE(mean(ct.slices[0].values) ==
+          Approx(-11.56301498413086 * ct.slices[0].slope + ct.slices[0].intercept).epsilon(1e-7));
+  for (const char* name : {"emri_small.dcm", "emri_small_big_endian.dcm"}) {
+    REQUIRE_VALUE(auto file, ParseObject(read(name)));
+    REQUIRE_VALUE(PixelFormat format, ReadPixelFormat(*file));
+    REQUIRE(format.frames == 10);
+    REQUIRE_VALUE(auto frames, DecodeFrames(*file, format));
+    double sum = 0;
+    for (const auto& frame : frames) sum += mean(frame) / 10;
+    REQUIRE(sum == Approx(109.69912109375).epsilon(1e-7));
+  }
+  REQUIRE_VALUE(auto map_file, ParseObject(read("parametric_map_float.dcm")));
+  REQUIRE_VALUE(PixelFormat map_format, ReadPixelFormat(*map_file));
+  REQUIRE_VALUE(auto map, DecodeFrames(*map_file, map_format));
+  REQUIRE(mean(map[0]) == Approx(0.586980307681106).epsilon(1e-5));
+  REQUIRE_REASON(ReadImage(read("693_J2KR.dcm")), absl::StatusCode::kUnimplemented,
+                 "TRANSFER_SYNTAX_UNSUPPORTED");
+  REQUIRE_REASON(ReadImage(read("SC_rgb.dcm")), absl::StatusCode::kUnimplemented, "PIXELS_COLOUR");
+  // Whatever they are: an answer or a reason, also when they break off.
+  for (const auto& entry : std::filesystem::directory_iterator(zoo)) {
+    std::string bytes = *base::ReadFile(entry.path().string());
+    for (size_t part : {bytes.size(), bytes.size() / 2, bytes.size() * 9 / 10}) {
+      absl::string_view some = absl::string_view(bytes).substr(0, part);
+      for (const absl::Status& status :
+           {ReadImage(some).status(), ReadStructureSet(some).status(),
+            ReadSegmentation(some).status(), Summarise(some).status()}) {
+        if (!status.ok()) CHECK_FALSE(base::ErrorInfoOf(status).reason.empty());
+      }
+    }
+  }
+}
+
+TEST_CASE("structure set: real contours are read as they are written") {
+  const std::string sts = testing::TestData("sts/node-a/STS_012/CT/mask/RS.dcm");
+  if (sts.empty()) {
+    WARN("no shared test data: skipped");
+    return;
+  }
+  REQUIRE_VALUE(StructureSet set, ReadStructureSet(*base::ReadFile(sts)));
+  REQUIRE(set.regions.size() == 1);
+  REQUIRE(set.referenced_series.size() == 1);
+  const RegionOfInterest& region = set.regions[0];
+  REQUIRE(region.name == "GTV_Mass_CT");
+  REQUIRE(region.contours.size() == 22);
+  for (const Contour& contour : region.contours) {
+    CHECK(contour.type == Contour::Type::kClosedPlanar);
+    CHECK(contour.points.size() >= 3);
+  }
+  REQUIRE_REASON(ReadStructureSet(Image(EXS_LittleEndianExplicit)),
+                 absl::StatusCode::kInvalidArgument, "STRUCTURE_SET_INVALID");
+}
+
+TEST_CASE("segmentation: frames are found with their place and segment") {
+  // Two segments on two planes, 3 rows of 5 single bits: frames are not aligned to bytes.
+  DcmFileFormat file;
+  DcmDataset& data = *file.getDataset();
+  data.putAndInsertString(DCM_SOPClassUID, "1.2.840.10008.5.1.4.1.1.66.4");
+  data.putAndInsertString(DCM_SOPInstanceUID, "2.25.9");
+  data.putAndInsertString(DCM_Modality, "SEG");
+  data.putAndInsertString(DCM_FrameOfReferenceUID, "2.25.3");
+  data.putAndInsertString(DCM_SegmentationType, "BINARY");
+  data.putAndInsertString(DCM_NumberOfFrames, "2");
+  data.putAndInsertString(DCM_PhotometricInterpretation, "MONOCHROME2");
+  data.putAndInsertUint16(DCM_SamplesPerPixel, 1);
+  data.putAndInsertUint16(DCM_Rows, 3);
+  data.putAndInsertUint16(DCM_Columns, 5);
+  data.putAndInsertUint16(DCM_BitsAllocated, 1);
+  data.putAndInsertUint16(DCM_BitsStored, 1);
+  data.putAndInsertUint16(DCM_HighBit, 0);
+  data.putAndInsertUint16(DCM_PixelRepresentation, 0);
+  for (signed long i = 0; i < 2; ++i) {
+    DcmItem* item = nullptr;
+    data.findOrCreateSequenceItem(DCM_SegmentSequence, item, i);
+    item->putAndInsertUint16(DCM_SegmentNumber, static_cast<Uint16>(i + 1));
+    item->putAndInsertString(DCM_SegmentLabel, i == 0 ? "Tumour" : "Node");
+    DcmItem *frame = nullptr, *group = nullptr;
+    data.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, frame, i);
+    frame->findOrCreateSequenceItem(DCM_SegmentIdentificationSequence, group, 0);
+    group->putAndInsertUint16(DCM_ReferencedSegmentNumber, static_cast<Uint16>(i + 1));
+    frame->findOrCreateSequenceItem(DCM_PlanePositionSequence, group, 0);
+    group->putAndInsertString(DCM_ImagePositionPatient, i == 0 ? "0\\0\\5" : "0\\0\\8");
+  }
+  DcmItem *shared = nullptr, *group = nullptr;
+  data.findOrCreateSequenceItem(DCM_SharedFunctionalGroupsSequence, shared, 0);
+  shared->findOrCreateSequenceItem(DCM_PlaneOrientationSequence, group, 0);
+  group->putAndInsertString(DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0");
+  shared->findOrCreateSequenceItem(DCM_PixelMeasuresSequence, group, 0);
+  group->putAndInsertString(DCM_PixelSpacing, "1\\1");
+  // Frame 1: bits 0 and 14; frame 2: bit 15 + 7.
+  const Uint8 bits[4] = {0x01, 0x40, 0x40, 0x00};
+  data.putAndInsertUint8Array(DCM_PixelData, bits, 4);
+
+  REQUIRE_VALUE(Segmentation read, ReadSegmentation(Encode(file, EXS_LittleEndianExplicit)));
+  REQUIRE(read.frame_of_reference_uid == "2.25.3");
+  REQUIRE(read.segments.size() == 2);
+  REQUIRE(read.segments[1].label == "Node");
+  REQUIRE(read.segments[0].slices.size() == 1);
+  REQUIRE(read.segments[0].slices[0].position[2] == 5);
+  std::vector<float> first(15, 0.0f), second(15, 0.0f);
+  first[0] = first[14] = second[7] = 1;
+  REQUIRE(read.segments[0].slices[0].values == first);
+  REQUIRE(read.segments[1].slices[0].values == second);
+}
+
+}  // namespace
+}  // namespace oncomesh::dicom

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/imaging/contour_mask.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "libs/testing/status_matchers.h"
+
+namespace oncomesh::imaging {
+namespace {
+
+using dicom::Contour;
+
+Grid TenByTen() {
+  Grid grid;
+  grid.size = {10, 10, 4};
+  grid.spacing = {1, 1, 2};
+  return grid;
+}
+
+Contour Outline(std::vector<std::array<double, 2>> points, double z) {
+  Contour contour;
+  contour.type = Contour::Type::kClosedPlanar;
+  for (const auto& point : points) contour.points.push_back({point[0], point[1], z});
+  return contour;
+}
+
+Contour Square(double low, double high, double z) {
+  return Outline({{low, low}, {high, low}, {high, high}, {low, high}}, z);
+}
+
+size_t Inside(std::vector<Contour> contours, Grid grid = TenByTen()) {
+  dicom::RegionOfInterest region;
+  region.contours = std::move(contours);
+  REQUIRE_VALUE(MaskResult result, FillContours(region, grid));
+  return result.voxels;
+}
+
+absl::Status Fault(std::vector<Contour> contours) {
+  dicom::RegionOfInterest region;
+  region.contours = std::move(contours);
+  return FillContours(region, TenByTen()).status();
+}
+
+TEST_CASE("contours: a voxel is inside when its centre is") {
+  REQUIRE(Inside({Square(1.6, 5.4, 0)}) == 16);  // centres 2, 3, 4, 5
+  REQUIRE(Inside({Square(1.4, 5.6, 0)}) == 16);
+  REQUIRE(Inside({Square(1.4, 6.1, 0)}) == 25);
+  // Reaching beyond the image: what is inside of it counts.
+  REQUIRE(Inside({Square(-5, 20, 0)}) == 100);
+}
+
+TEST_CASE("contours: an inner contour is a hole, drawn apart or as a keyhole") {
+  REQUIRE(Inside({Square(0.5, 7.5, 0), Square(2.5, 5.5, 0)}) == 49 - 9);
+  REQUIRE(Inside({Outline({{0.5, 0.5},
+                           {7.5, 0.5},
+                           {7.5, 7.5},
+                           {0.5, 7.5},
+                           {0.5, 3.7},
+                           {2.5, 3.7},
+                           {2.5, 5.5},
+                           {5.5, 5.5},
+                           {5.5, 2.5},
+                           {2.5, 2.5},
+                           {2.5, 3.7},
+                           {0.5, 3.7}},
+                          0)}) == 49 - 9);
+  // Two parts, and an island in the hole.
+  REQUIRE(Inside({Square(0.5, 2.5, 0), Square(5.5, 8.5, 0)}) == 4 + 9);
+  REQUIRE(Inside({Square(0.5, 8.5, 0), Square(1.5, 7.5, 0), Square(3.5, 5.5, 0)}) == 64 - 36 + 4);
+}
+
+TEST_CASE("contours: regions that share an edge share no voxel and leave none out") {
+  for (double edge : {4.0, 4.3, 4.5}) {
+    size_t left = Inside({Outline({{-0.5, -0.5}, {edge, -0.5}, {edge, 9.5}, {-0.5, 9.5}}, 0)});
+    size_t right = Inside({Outline({{edge, -0.5}, {9.5, -0.5}, {9.5, 9.5}, {edge, 9.5}}, 0)});
+    REQUIRE(left + right == 100);
+    size_t below = Inside({Outline({{-0.5, -0.5}, {9.5, -0.5}, {9.5, edge}, {-0.5, edge}}, 0)});
+    size_t above = Inside({Outline({{-0.5, edge}, {9.5, edge}, {9.5, 9.5}, {-0.5, 9.5}}, 0)});
+    REQUIRE(below + above == 100);
+  }
+}
+
+TEST_CASE("contours: each belongs to its nearest slice, at most half a slice away") {
+  REQUIRE(Inside({Square(0.5, 2.5, 0.9), Square(0.5, 2.5, 2.9)}) == 8);
+  dicom::RegionOfInterest region;
+  region.contours = {Square(0.5, 2.5, 0.9), Square(0.5, 2.5, 2.9)};
+  REQUIRE_VALUE(MaskResult result, FillContours(region, TenByTen()));
+  REQUIRE(result.slices == 2);
+  REQUIRE(result.volume_ml == Approx(8 * 2 / 1000.0));
+  REQUIRE(result.mask.At(1, 1, 0) == 1);
+  REQUIRE(result.mask.At(1, 1, 1) == 1);
+  REQUIRE(result.mask.At(1, 1, 2) == 0);
+}
+
+TEST_CASE("contours: on a turned grid too") {
+  Grid grid = TenByTen();
+  double s = std::sqrt(0.5);
+  grid.direction = {{{s, -s, 0}, {s, s, 0}, {0, 0, 1}}};
+  grid.origin = {3, -2, 5};
+  Contour turned;
+  turned.type = Contour::Type::kClosedPlanar;
+  for (auto point : {std::array{1.6, 1.6}, {5.4, 1.6}, {5.4, 5.4}, {1.6, 5.4}}) {
+    Vector3 at = grid.Position({point[0], point[1], 2});
+    turned.points.push_back(at);
+  }
+  REQUIRE(Inside({turned}, grid) == 16);
+}
+
+TEST_CASE("contours: what cannot be a mask has a reason") {
+  const auto refused = absl::StatusCode::kFailedPrecondition;
+  REQUIRE_REASON(Fault({}), refused, "ROI_EMPTY");
+  REQUIRE_REASON(Fault({Square(1.1, 1.2, 0)}), refused, "ROI_EMPTY");
+  REQUIRE_REASON(Fault({Square(1, 3, 7.1)}), refused, "ROI_OUTSIDE_SERIES");
+  REQUIRE_REASON(Fault({Square(1, 3, -1.1)}), refused, "ROI_OUTSIDE_SERIES");
+  Contour tilted = Square(1, 5, 2);
+  tilted.points[0][2] = 3;
+  REQUIRE_REASON(Fault({tilted}), refused, "ROI_OTHER_PLANE");
+  Contour open = Square(1, 5, 2);
+  open.type = Contour::Type::kOther;
+  REQUIRE_REASON(Fault({open}), refused, "ROI_EMPTY");
+}
+
+TEST_CASE("regions: found by name, and never by guess") {
+  std::vector<std::string> names = {"GTV_Mass_CT", "GTV", "gtv-2", "PTV", "ptv"};
+  auto find = [&](const char* wanted) { return FindRegion(names, wanted); };
+  REQUIRE(*find("GTV_Mass") == 0);
+  REQUIRE(*find("GTV") == 1);
+  REQUIRE(*find(" gtv ") == 1);
+  REQUIRE(*find("ptv") == 4);
+  REQUIRE_REASON(find("Ptv"), absl::StatusCode::kInvalidArgument, "ROI_AMBIGUOUS");
+  REQUIRE_REASON(find("GT"), absl::StatusCode::kNotFound, "ROI_NOT_FOUND");
+  REQUIRE_REASON(find(""), absl::StatusCode::kNotFound, "ROI_NOT_FOUND");
+}
+
+TEST_CASE("segments: frames are put where they say, or refused") {
+  dicom::Segmentation segmentation;
+  segmentation.rows = 2;
+  segmentation.columns = 3;
+  segmentation.segments = {{1, "Tumour", {}}};
+  dicom::Slice slice;
+  slice.orientation = {1, 0, 0, 0, 1, 0};
+  slice.row_spacing = slice.column_spacing = 1;
+  slice.position = {4, 5, 2};
+  slice.values = {1, 0, 0.5f, 0, 0.4f, 1};
+  segmentation.segments[0].slices = {slice};
+  REQUIRE_VALUE(MaskResult placed, PlaceSegment(segmentation, 0, TenByTen()));
+  REQUIRE(placed.voxels == 3);
+  REQUIRE(placed.mask.At(4, 5, 1) == 1);
+  REQUIRE(placed.mask.At(6, 5, 1) == 1);
+  REQUIRE(placed.mask.At(6, 6, 1) == 1);
+  auto moved = [&](auto change) {
+    dicom::Segmentation other = segmentation;
+    change(other.segments[0].slices[0]);
+    return PlaceSegment(other, 0, TenByTen()).status();
+  };
+  const auto refused = absl::StatusCode::kFailedPrecondition;
+  REQUIRE_REASON(moved([](auto& s) { s.position[0] = 4.3; }), refused, "ROI_OTHER_PLANE");
+  REQUIRE_REASON(moved([](auto& s) { s.row_spacing = 1.1; }), refused, "ROI_OTHER_PLANE");
+  REQUIRE_REASON(moved([](auto& s) { s.orientation = {0, 1, 0, 1, 0, 0}; }), refused,
+                 "ROI_OTHER_PLANE");
+  REQUIRE_REASON(moved([](auto& s) { s.position[0] = 8; }), refused, "ROI_OUTSIDE_SERIES");
+  REQUIRE_REASON(moved([](auto& s) { s.position[0] = 1e300; }), refused, "ROI_OTHER_PLANE");
+}
+
+}  // namespace
+}  // namespace oncomesh::imaging

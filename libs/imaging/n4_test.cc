@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/imaging/itk/n4.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "libs/testing/status_matchers.h"
+
+namespace oncomesh::imaging {
+namespace {
+
+// A ball of two tissues under a known field.
+struct Phantom {
+  Volume image, mask;
+  std::vector<double> log_field;
+};
+
+Phantom Body() {
+  Phantom out;
+  out.image.grid.size = {40, 36, 28};
+  out.image.grid.spacing = {2, 2, 3};
+  out.mask.grid = out.image.grid;
+  for (int z = 0; z < 28; ++z) {
+    for (int y = 0; y < 36; ++y) {
+      for (int x = 0; x < 40; ++x) {
+        double u = x / 19.5 - 1, v = y / 17.5 - 1, w = z / 13.5 - 1;
+        bool inside = std::hypot(u, v, w) < 0.95;
+        double tissue = std::sin(9 * u) * std::sin(8 * v) > 0 ? 200 : 300;
+        double field = 0.3 * u - 0.2 * v + 0.15 * w * w;
+        out.image.voxels.push_back(inside ? static_cast<float>(tissue * std::exp(field)) : 0.0f);
+        out.mask.voxels.push_back(inside ? 1.0f : 0.0f);
+        out.log_field.push_back(field);
+      }
+    }
+  }
+  return out;
+}
+
+double Correlation(const Phantom& body, const Volume& field) {
+  double n = 0, sa = 0, sb = 0, saa = 0, sbb = 0, sab = 0;
+  for (size_t i = 0; i < field.voxels.size(); ++i) {
+    if (body.mask.voxels[i] == 0) continue;
+    double a = std::log(static_cast<double>(field.voxels[i])), b = body.log_field[i];
+    n += 1, sa += a, sb += b, saa += a * a, sbb += b * b, sab += a * b;
+  }
+  return (n * sab - sa * sb) / std::sqrt((n * saa - sa * sa) * (n * sbb - sb * sb));
+}
+
+TEST_CASE("n4: finds a field that is known, the same on every run") {
+  Phantom body = Body();
+  N4Options options;
+  options.shrink = 2;
+  options.iterations = {20, 20};
+  REQUIRE_VALUE(N4Result first, CorrectBiasField(body.image, &body.mask, options));
+  REQUIRE(Correlation(body, first.bias_field) > 0.98);
+  for (size_t i = 0; i < body.image.voxels.size(); ++i) {
+    REQUIRE(first.corrected.voxels[i] * first.bias_field.voxels[i] ==
+            Approx(body.image.voxels[i]).epsilon(1e-5));
+  }
+  REQUIRE_VALUE(N4Result second, CorrectBiasField(body.image, &body.mask, options));
+  REQUIRE(second.corrected.voxels == first.corrected.voxels);
+  // Without a mask it is fitted above zero, which is the same here.
+  REQUIRE_VALUE(N4Result unmasked, CorrectBiasField(body.image, nullptr, options));
+  REQUIRE(unmasked.corrected.voxels == first.corrected.voxels);
+}
+
+TEST_CASE("n4: refuses what it cannot correct") {
+  Phantom body = Body();
+  N4Options options;
+  options.iterations = {2};
+  const auto invalid = absl::StatusCode::kInvalidArgument;
+  const auto refused = absl::StatusCode::kFailedPrecondition;
+  Volume other = body.mask;
+  other.grid.origin[0] += 5;
+  REQUIRE_REASON(CorrectBiasField(body.image, &other, options), invalid, "MASK_OTHER_GRID");
+  Volume empty = body.mask;
+  for (float& value : empty.voxels) value = 0;
+  REQUIRE_REASON(CorrectBiasField(body.image, &empty, options), refused, "MASK_EMPTY");
+  REQUIRE_REASON(CorrectBiasField(body.mask, nullptr, options), refused, "N4_NO_CONTRAST");
+  options.iterations = {};
+  REQUIRE_REASON(CorrectBiasField(body.image, nullptr, options), invalid, "N4_OPTIONS");
+  options.iterations = {5};
+  options.shrink = 0;
+  REQUIRE_REASON(CorrectBiasField(body.image, nullptr, options), invalid, "N4_OPTIONS");
+}
+
+}  // namespace
+}  // namespace oncomesh::imaging

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libs/imaging/suv.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <functional>
+
+#include "libs/testing/status_matchers.h"
+
+namespace oncomesh::imaging {
+namespace {
+
+using dicom::PetHeader;
+
+// 70 kg, 1.75 m, 400 MBq of fluorine-18 an hour before the scan.
+PetHeader Header() {
+  PetHeader pet;
+  pet.units = std::string("BQML");
+  pet.decay_correction = std::string("START");
+  pet.corrections = {"DECY", "ATTN", "SCAT"};
+  pet.series_date = pet.acquisition_date = std::string("20200310");
+  pet.series_time = pet.acquisition_time = std::string("150000");
+  pet.injection_time = std::string("140000.000000");
+  pet.dose_bq = 4e8;
+  pet.half_life_s = 6586.2;
+  pet.weight_kg = 70;
+  pet.height_m = 1.75;
+  pet.sex = std::string("F");
+  return pet;
+}
+
+const double kDecayed = 4e8 * std::pow(2.0, -3600 / 6586.2);
+
+double Factor(const std::function<void(PetHeader&)>& change, SuvKind kind = SuvKind::kBodyWeight) {
+  PetHeader pet = Header();
+  change(pet);
+  REQUIRE_VALUE(SuvFactor factor, ComputeSuvFactor(pet, kind));
+  return factor.factor;
+}
+
+TEST_CASE("suv: dose decayed to the time of the scan, per gram of body") {
+  REQUIRE(Factor([](auto&) {}) == Approx(70000 / kDecayed).epsilon(1e-12));
+  REQUIRE(Factor([](auto& p) { p.decay_correction = std::string("ADMIN"); }) ==
+          Approx(70000 / 4e8));
+}
+
+TEST_CASE("suv: lean mass and body surface by their formulas") {
+  // James: 1.07 · 70 − 148 · (70/175)² = 51.22 kg; Du Bois: 1.8481 m².
+  REQUIRE(Factor([](auto&) {}, SuvKind::kLeanBody) == Approx(51220 / kDecayed).epsilon(1e-9));
+  REQUIRE(Factor([](auto& p) { p.sex = std::string("M"); }, SuvKind::kLeanBody) ==
+          Approx(57800 / kDecayed).epsilon(1e-9));  // 1.10 · 70 − 120 · 0.16
+  REQUIRE(Factor([](auto&) {}, SuvKind::kBodySurface) == Approx(18481 / kDecayed).epsilon(1e-4));
+}
+
+TEST_CASE("suv: injected before midnight, scanned after it") {
+  double expected = 70000 / kDecayed;
+  auto night = [](auto& p) {
+    p.series_time = p.acquisition_time = std::string("003000");
+    p.injection_time = std::string("233000");
+  };
+  REQUIRE(Factor(night) == Approx(expected));
+  REQUIRE(Factor([&](auto& p) {
+            night(p);
+            p.injection_date_time = std::string("20200309233000.00");
+          }) == Approx(expected));
+}
+
+TEST_CASE("suv: shifting all dates alike changes nothing") {
+  double dated =
+      Factor([](auto& p) { p.injection_date_time = std::string("20200310140000+0100"); });
+  REQUIRE(dated == Approx(70000 / kDecayed));
+  REQUIRE(Factor([](auto& p) {
+            p.series_date = p.acquisition_date = std::string("20190101");
+            p.injection_date_time = std::string("20190101140000");
+          }) == dated);
+}
+
+TEST_CASE("suv: a series time of a later processing is not the scan's") {
+  auto processed = [](auto& p) {
+    p.series_time = std::string("190000");
+    p.acquisition_time = std::string("151500");
+  };
+  // The frame's mean activity falls 15 min and a bit after the start: the reference is 15:00.
+  double lambda = std::log(2.0) / 6586.2, decay = lambda * 180;
+  double mean = std::log(decay / (1 - std::exp(-decay))) / lambda;
+  REQUIRE(Factor([&](auto& p) {
+            processed(p);
+            p.frame_reference_ms = (900 + mean) * 1000;
+            p.frame_duration_ms = 180000;
+          }) == Approx(70000 / kDecayed).epsilon(1e-9));
+  // Without the frame's times the earliest acquisition is the start.
+  REQUIRE(Factor([&](auto& p) {
+            processed(p);
+            p.acquisition_time = std::string("150000");
+          }) == Approx(70000 / kDecayed));
+}
+
+TEST_CASE("suv: values that are uptake already, and counts with the vendor's factors") {
+  REQUIRE(Factor([](auto& p) { p.units = std::string("GML"); }) == 1);
+  REQUIRE(Factor([](auto& p) { p.units = std::string("GML"), p.suv_type = std::string("BW"); },
+                 SuvKind::kLeanBody) == Approx(51.22 / 70));
+  REQUIRE(Factor([](auto& p) { p.units = std::string("CNTS"), p.philips_suv_factor = 0.002; }) ==
+          0.002);
+  REQUIRE(Factor([](auto& p) { p.units = std::string("CNTS"), p.philips_activity_factor = 3; }) ==
+          Approx(3 * 70000 / kDecayed));
+}
+
+TEST_CASE("suv: no number without everything it rests on") {
+  struct Case {
+    const char* reason;
+    std::function<void(PetHeader&)> harm;
+    SuvKind kind = SuvKind::kBodyWeight;
+  };
+  const Case cases[] = {
+      {"SUV_UNITS_UNSUPPORTED", [](auto& p) { p.units = std::string("PROPCNTS"); }},
+      {"SUV_UNITS_UNSUPPORTED", [](auto& p) { p.units = std::string("CNTS"); }},
+      {"SUV_UNITS_UNSUPPORTED",
+       [](auto& p) { p.units = std::string("GML"), p.suv_type = std::string("LBM"); }},
+      {"SUV_NOT_CORRECTED", [](auto& p) { p.corrections = {"DECY"}; }},
+      {"SUV_NOT_CORRECTED", [](auto& p) { p.corrections = {"ATTN"}; }},
+      {"SUV_DECAY_UNKNOWN", [](auto& p) { p.decay_correction = std::string("NONE"); }},
+      {"SUV_DOSE_MISSING", [](auto& p) { p.dose_bq.reset(); }},
+      {"SUV_DOSE_MISSING", [](auto& p) { p.dose_bq = 400; }},  // MBq
+      {"SUV_HALF_LIFE_MISSING", [](auto& p) { p.half_life_s.reset(); }},
+      {"SUV_WEIGHT_MISSING", [](auto& p) { p.weight_kg = 0; }},
+      {"SUV_TIME_MISSING", [](auto& p) { p.injection_time = std::string(""); }},
+      {"SUV_TIME_MISSING", [](auto& p) { p.injection_time = std::string("2560"); }},
+      {"SUV_TIME_MISSING",
+       [](auto& p) { p.series_time = p.acquisition_time = p.acquisition_date = std::string(""); }},
+      {"SUV_TIME_IMPLAUSIBLE",
+       [](auto& p) { p.injection_date_time = std::string("20200310150001"); }},
+      {"SUV_TIME_IMPLAUSIBLE",
+       [](auto& p) { p.injection_date_time = std::string("20200309140000"); }},
+      {"SUV_HEIGHT_MISSING", [](auto& p) { p.height_m = 175; }, SuvKind::kLeanBody},
+      {"SUV_SEX_MISSING", [](auto& p) { p.sex = std::string("O"); }, SuvKind::kLeanBody},
+  };
+  for (const Case& one : cases) {
+    PetHeader pet = Header();
+    one.harm(pet);
+    REQUIRE_REASON(ComputeSuvFactor(pet, one.kind), absl::StatusCode::kFailedPrecondition,
+                   one.reason);
+  }
+}
+
+}  // namespace
+}  // namespace oncomesh::imaging

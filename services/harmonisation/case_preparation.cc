@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/harmonisation/case_preparation.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/base/files.h"
+#include "libs/base/status_macros.h"
+#include "libs/dicom/series_image.h"
+#include "libs/imaging/itk/n4.h"
+#include "libs/imaging/resample.h"
+#include "libs/imaging/series_files.h"
+#include "libs/imaging/statistics.h"
+#include "libs/imaging/suv.h"
+
+namespace oncomesh::harmonisation {
+namespace {
+
+using absl::StatusCode;
+using imaging::ImageSeries;
+using imaging::LoadedSeries;
+
+absl::Status Invalid(absl::string_view why) {
+  return base::Error(StatusCode::kInvalidArgument, "CASE_INVALID", why);
+}
+
+absl::Status CheckGoOn(const std::function<bool()>& go_on) {
+  return go_on() ? absl::OkStatus()
+                 : base::Error(StatusCode::kAborted, "STOPPED", "the result is no longer wanted");
+}
+
+// The files of a patient, by what they are.
+struct SortedFiles {
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> series;  // modality, UID
+  std::vector<std::string> regions;  // structure sets and segmentations
+};
+
+absl::StatusOr<SortedFiles> Sort(const std::vector<std::string>& paths,
+                                 const std::function<bool()>& go_on) {
+  SortedFiles out;
+  for (const std::string& path : paths) {
+    RETURN_IF_ERROR(CheckGoOn(go_on));
+    ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
+    auto summary = dicom::Summarise(bytes);
+    if (!summary.ok() && !imaging::HasDicomMagic(bytes)) continue;
+    RETURN_IF_ERROR(summary.status());
+    if (summary->modality == "RTSTRUCT" || summary->modality == "SEG") {
+      out.regions.push_back(path);
+    } else if (summary->has_pixels) {
+      out.series[{summary->modality, summary->series_uid}].push_back(path);
+    }
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<std::string>> ChooseSeries(const SortedFiles& files,
+                                                      const ModalityPlan& plan) {
+  std::vector<std::string> chosen;
+  size_t found = 0;
+  for (const auto& [key, paths] : files.series) {
+    if (key.first != plan.modality) continue;
+    if (!plan.series_uid.empty() && key.second != plan.series_uid) continue;
+    ++found;
+    chosen = paths;
+  }
+  if (found == 0) {
+    return base::Error(StatusCode::kFailedPrecondition, "CASE_MODALITY_MISSING",
+                       absl::StrCat("the case has no series of modality ", plan.modality),
+                       {{"modality", plan.modality}});
+  }
+  if (found > 1) {
+    return base::Error(StatusCode::kFailedPrecondition, "CASE_AMBIGUOUS",
+                       absl::StrCat("the case has ", found, " series of modality ", plan.modality,
+                                    "; name the one that is meant"),
+                       {{"modality", plan.modality}, {"series", absl::StrCat(found)}});
+  }
+  return chosen;
+}
+
+// One modality at its own resolution.
+struct Assembled {
+  LoadedSeries loaded;
+  imaging::Sidecar sidecar;
+  float outside = 0;
+};
+
+absl::Status Normalise(const ModalityPlan& plan, Assembled& image) {
+  if (!plan.normalisation) return absl::OkStatus();
+  imaging::Volume& volume = image.loaded.series.volume;
+  ASSIGN_OR_RETURN(std::vector<float> values, imaging::ValuesInside(volume, nullptr));
+  ASSIGN_OR_RETURN(imaging::NormalisationModel model,
+                   imaging::FitNormalisation(*plan.normalisation, values));
+  imaging::Apply(model, volume);
+  imaging::Volume outside;
+  outside.voxels = {image.outside};
+  imaging::Apply(model, outside);
+  image.outside = outside.voxels[0];
+  nlohmann::ordered_json parameters = {{"method", imaging::NormalisationMethodName(model.method)},
+                                       {"shift", model.shift},
+                                       {"scale", model.scale}};
+  if (model.clip_low) {
+    parameters["percentiles"] = {model.lower_percent, model.upper_percent};
+    parameters["clip"] = {*model.clip_low, *model.clip_high};
+  }
+  image.sidecar.AddStep("normalise", parameters);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Assembled> Assemble(const SortedFiles& files, const ModalityPlan& plan,
+                                   const std::function<bool()>& go_on) {
+  ASSIGN_OR_RETURN(std::vector<std::string> paths, ChooseSeries(files, plan));
+  Assembled out;
+  ASSIGN_OR_RETURN(out.loaded, imaging::LoadSeries(paths));
+  RETURN_IF_ERROR(CheckGoOn(go_on));
+  ImageSeries& series = out.loaded.series;
+  out.sidecar.AddInput("series", imaging::SeriesDigest(out.loaded.sha256),
+                       out.loaded.sha256.size());
+  out.sidecar.AddStep("assemble", {{"modality", series.modality}, {"slices", series.slices}});
+  if (series.pet) {
+    ASSIGN_OR_RETURN(imaging::SuvFactor suv,
+                     imaging::ComputeSuvFactor(*series.pet, imaging::SuvKind::kBodyWeight));
+    imaging::Scale(series.volume, suv.factor);
+    out.sidecar.AddStep("suv", {{"kind", "bw"},
+                                {"sourceUnits", suv.source_units},
+                                {"decayRule", suv.decay_rule},
+                                {"decayTimeS", suv.decay_time_s},
+                                {"factor", suv.factor}});
+  }
+  if (plan.bias_field_correction) {
+    imaging::N4Options options;
+    ASSIGN_OR_RETURN(imaging::N4Result corrected,
+                     imaging::CorrectBiasField(series.volume, nullptr, options));
+    series.volume = std::move(corrected.corrected);
+    out.sidecar.AddStep("n4", {{"engine", "itk"},
+                               {"shrink", options.shrink},
+                               {"iterations", options.iterations},
+                               {"convergence", options.convergence},
+                               {"controlPoints", options.control_points}});
+    RETURN_IF_ERROR(CheckGoOn(go_on));
+  }
+  out.outside = plan.modality == "CT" ? -1000.0f : 0.0f;
+  RETURN_IF_ERROR(Normalise(plan, out));
+  return out;
+}
+
+// Puts an image onto the common grid and says so.
+absl::StatusOr<PreparedImage> Place(Assembled image, const ModalityPlan& plan,
+                                    const imaging::Grid& grid, const std::string& grid_source) {
+  PreparedImage out;
+  out.modality = plan.modality;
+  out.sidecar = std::move(image.sidecar);
+  ASSIGN_OR_RETURN(out.volume, imaging::Resample(image.loaded.series.volume, grid,
+                                                 imaging::Interpolator::kLinear, image.outside));
+  out.sidecar.AddStep("resample", {{"grid", grid_source},
+                                   {"spacingMm", grid.spacing},
+                                   {"align", "centre"},
+                                   {"interpolator", "linear"},
+                                   {"outside", image.outside}});
+  return out;
+}
+
+// A structure set or segmentation that has the region, and the series of the case it refers to.
+struct RegionSource {
+  std::string bytes;
+  size_t series;
+};
+
+// Chooses among the objects with the region: those drawn on the first series before the others.
+absl::StatusOr<RegionSource> FindRegionSource(const SortedFiles& files, const CasePlan& plan,
+                                              const std::vector<ImageSeries>& series,
+                                              const std::function<bool()>& go_on) {
+  // By the series they were drawn on; last those that name none but share its frame of reference.
+  std::vector<std::vector<RegionSource>> found(series.size() + 1);
+  std::set<std::string> seen;
+  bool ambiguous = false;
+  for (const std::string& path : files.regions) {
+    RETURN_IF_ERROR(CheckGoOn(go_on));
+    ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
+    if (!seen.insert(bytes).second) continue;
+    ASSIGN_OR_RETURN(imaging::RegionList list, imaging::ListRegions(bytes));
+    auto region = imaging::FindRegion(list.names, plan.region);
+    ambiguous = ambiguous || base::ReasonOf(region.status()) == "ROI_AMBIGUOUS";
+    if (!region.ok()) continue;
+    size_t drawn_on = 0;
+    while (drawn_on < series.size() &&
+           std::find(list.referenced_series.begin(), list.referenced_series.end(),
+                     series[drawn_on].series_uid) == list.referenced_series.end()) {
+      ++drawn_on;
+    }
+    if (drawn_on < series.size()) {
+      found[drawn_on].push_back({std::move(bytes), drawn_on});
+    } else if (list.referenced_series.empty() && !list.frames[*region].empty() &&
+               list.frames[*region] == series[0].frame_of_reference_uid) {
+      found.back().push_back({std::move(bytes), 0});
+    }
+  }
+  for (std::vector<RegionSource>& sources : found) {
+    if (sources.size() == 1) return std::move(sources[0]);
+    if (sources.size() > 1) ambiguous = true;
+    if (ambiguous) break;
+  }
+  if (ambiguous) {
+    return base::Error(StatusCode::kInvalidArgument, "ROI_AMBIGUOUS",
+                       "more than one region of the case fits the name; give the whole name");
+  }
+  return base::Error(StatusCode::kNotFound, "ROI_NOT_FOUND",
+                     "no structure set or segmentation of the prepared series has a region of "
+                     "this name");
+}
+
+}  // namespace
+
+absl::Status CheckCasePlan(const CasePlan& plan) {
+  if (plan.modalities.empty() || plan.modalities.size() > 8) {
+    return Invalid("a case has 1 to 8 modalities");
+  }
+  std::set<std::string> names;
+  for (const ModalityPlan& one : plan.modalities) {
+    if (one.modality != "CT" && one.modality != "PT" && one.modality != "MR") {
+      return Invalid("a modality is CT, PT or MR");
+    }
+    if (!names.insert(one.modality).second) return Invalid("each modality stands once");
+  }
+  if (plan.spacing_mm) {
+    for (double value : *plan.spacing_mm) {
+      if (!(value >= 0.1 && value <= 100)) return Invalid("a spacing is 0.1 to 100 mm");
+    }
+  }
+  if (plan.region.size() > 64) return Invalid("the name of a region has at most 64 characters");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
+                                         const CasePlan& plan, const std::function<bool()>& go_on) {
+  RETURN_IF_ERROR(CheckCasePlan(plan));
+  ASSIGN_OR_RETURN(SortedFiles files, Sort(paths, go_on));
+  PreparedCase out;
+  // What is kept of each series when its voxels are gone: where it is and what it is called.
+  std::vector<ImageSeries> series;
+  std::string grid_source;
+  for (const ModalityPlan& modality : plan.modalities) {
+    ASSIGN_OR_RETURN(Assembled image, Assemble(files, modality, go_on));
+    const ImageSeries& loaded = image.loaded.series;
+    ImageSeries kept;
+    kept.volume.grid = loaded.volume.grid;
+    kept.modality = loaded.modality;
+    kept.series_uid = loaded.series_uid;
+    kept.frame_of_reference_uid = loaded.frame_of_reference_uid;
+    if (series.empty()) {
+      out.grid = loaded.volume.grid;
+      if (plan.spacing_mm) {
+        ASSIGN_OR_RETURN(out.grid, imaging::GridWithSpacing(out.grid, *plan.spacing_mm,
+                                                            imaging::Alignment::kCentre));
+      }
+      grid_source = imaging::SeriesDigest(image.loaded.sha256);
+    } else if (kept.frame_of_reference_uid.empty() ||
+               kept.frame_of_reference_uid != series[0].frame_of_reference_uid) {
+      return base::Error(StatusCode::kFailedPrecondition, "CASE_OTHER_FRAME",
+                         absl::StrCat("the ", modality.modality,
+                                      " series is in another frame of "
+                                      "reference than the first one; register them before"),
+                         {{"modality", modality.modality}});
+    }
+    series.push_back(std::move(kept));
+    out.used_sha256.insert(out.used_sha256.end(), image.loaded.sha256.begin(),
+                           image.loaded.sha256.end());
+    ASSIGN_OR_RETURN(PreparedImage placed,
+                     Place(std::move(image), modality, out.grid, grid_source));
+    out.images.push_back(std::move(placed));
+    RETURN_IF_ERROR(CheckGoOn(go_on));
+  }
+  if (plan.region.empty()) return out;
+
+  ASSIGN_OR_RETURN(RegionSource source, FindRegionSource(files, plan, series, go_on));
+  ASSIGN_OR_RETURN(imaging::LoadedMask mask,
+                   imaging::MaskFromObject(source.bytes, plan.region, series[source.series]));
+  out.used_sha256.push_back(mask.sha256);
+  PreparedImage image;
+  image.sidecar.AddInput("regions", mask.sha256);
+  image.sidecar.AddStep("mask", {{"source", mask.kind},
+                                 {"roi", plan.region},
+                                 {"nameMatch", mask.exact_name ? "exact" : "unique"},
+                                 {"series", series[source.series].modality},
+                                 {"rule", "voxel centre, even-odd"}});
+  ASSIGN_OR_RETURN(image.volume, imaging::ResampleMask(mask.result.mask, out.grid));
+  image.sidecar.AddStep("resample", {{"grid", grid_source},
+                                     {"spacingMm", out.grid.spacing},
+                                     {"align", "centre"},
+                                     {"interpolator", "linear"},
+                                     {"threshold", imaging::kInside}});
+  out.mask_voxels =
+      static_cast<size_t>(std::count(image.volume.voxels.begin(), image.volume.voxels.end(), 1.0f));
+  if (out.mask_voxels == 0) {
+    return base::Error(StatusCode::kFailedPrecondition, "ROI_EMPTY",
+                       "the region contains no voxel of the common grid; use a smaller spacing");
+  }
+  out.mask = std::move(image);
+  return out;
+}
+
+}  // namespace oncomesh::harmonisation

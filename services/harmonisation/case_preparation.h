@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The images and contours of one patient become volumes on a common grid. Pure: files in, volumes
+// out; the same files and request give the same volumes on every machine.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "libs/imaging/normalise.h"
+#include "libs/imaging/sidecar.h"
+#include "libs/imaging/volume.h"
+
+namespace oncomesh::harmonisation {
+
+// What to make of one modality.
+struct ModalityPlan {
+  std::string modality;    // "CT", "PT", "MR"
+  std::string series_uid;  // empty: the only series of the modality
+  std::optional<imaging::NormalisationMethod> normalisation;
+  bool bias_field_correction = false;
+};
+
+struct CasePlan {
+  std::vector<ModalityPlan> modalities;        // the first one's series gives the grid
+  std::optional<imaging::Vector3> spacing_mm;  // of the grid; nothing: the series' own
+  std::string region;                          // of the mask; empty: none
+};
+
+struct PreparedImage {
+  std::string modality;  // empty for the mask
+  imaging::Volume volume;
+  imaging::Sidecar sidecar;
+};
+
+struct PreparedCase {
+  imaging::Grid grid;
+  std::vector<PreparedImage> images;  // in the order of the plan
+  std::optional<PreparedImage> mask;
+  size_t mask_voxels = 0;
+  std::vector<std::string> used_sha256;  // of every file that went into it
+};
+
+// Values of a plan that make no sense together. Errors: INVALID_ARGUMENT (CASE_INVALID).
+absl::Status CheckCasePlan(const CasePlan& plan);
+
+// Prepares the case of the files at `paths`: images, structure sets and segmentations of a patient,
+// in any order; others are passed over. For each modality: assemble the series, PT to SUV by body
+// weight, N4 if asked, normalise by all voxels of the series, then resample linearly onto the
+// common grid. Beyond its image, CT is air (-1000 HU, normalised alike) and everything else 0.
+// The mask comes from the structure set or segmentation that refers to the grid's series, else
+// from one that refers to another series of the case; it is filled on that series' own grid.
+// `go_on` is asked between files and steps. Any thread.
+// Errors: those of imaging::LoadSeries, MaskFromObject, ComputeSuvFactor and FitNormalisation;
+// FAILED_PRECONDITION (CASE_MODALITY_MISSING, CASE_AMBIGUOUS, CASE_OTHER_FRAME), INVALID_ARGUMENT
+// (CASE_INVALID), ABORTED (STOPPED).
+absl::StatusOr<PreparedCase> PrepareCase(
+    const std::vector<std::string>& paths, const CasePlan& plan,
+    const std::function<bool()>& go_on = [] { return true; });
+
+}  // namespace oncomesh::harmonisation

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Images that commands read and write, each with its sidecar.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "libs/imaging/nifti.h"
+#include "libs/imaging/sidecar.h"
+#include "libs/imaging/volume.h"
+
+namespace oncomesh::cli {
+
+struct InputImage {
+  imaging::Volume volume;
+  std::string sha256;
+  nlohmann::ordered_json history;  // its sidecar, or null
+};
+
+// Errors: as base::ReadFile and imaging::DecodeNifti.
+absl::StatusOr<InputImage> ReadInputImage(const std::string& path);
+
+// Refuses a name that is neither .nii nor .nii.gz, and one that is taken unless `force`: before the
+// work is done. Errors: INVALID_ARGUMENT (OUTPUT_NAME), ALREADY_EXISTS (FILE_EXISTS), NOT_FOUND
+// (OUTPUT_FOLDER) when the folder is not there.
+absl::Status CheckOutputImage(const std::string& path, bool force);
+
+// Writes the image and the sidecar beside it. The sidecar comes first: an image is never without.
+// Returns the digest of the image.
+absl::StatusOr<std::string> WriteOutputImage(const std::string& path, const imaging::Volume& volume,
+                                             imaging::VoxelType type,
+                                             const imaging::Sidecar& sidecar, bool force);
+
+// What a result says of an image: its digest, size and spacing.
+nlohmann::json DescribeImage(const std::string& sha256, const imaging::Grid& grid);
+
+}  // namespace oncomesh::cli
