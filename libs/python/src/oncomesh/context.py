@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who one is and where the front door is."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from oncomesh.errors import FailedPreconditionError, InvalidArgumentError
+
+
+@dataclass(frozen=True)
+class Context:
+    """A context file, the same that the `oncomesh` program takes.
+
+    With `token_file` the person's own OIDC token is used, read again before every call; with
+    `credential_file` the mesh's local issuer (for development) is asked for tokens.
+    """
+
+    endpoint: str
+    ca: bytes | None
+    token_file: Path | None
+    credential_file: Path | None
+    subject: str
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str] | None = None) -> Context:
+        """Reads `path`, or the file that ONCOMESH_CONTEXT names.
+
+        Raises FailedPreconditionError NO_CONTEXT, InvalidArgumentError CONTEXT_INVALID.
+        """
+        name = os.fspath(path) if path is not None else os.environ.get("ONCOMESH_CONTEXT", "")
+        if not name:
+            raise FailedPreconditionError(
+                "FAILED_PRECONDITION",
+                "NO_CONTEXT",
+                "say who you are with connect(FILE) or ONCOMESH_CONTEXT; `oncomesh up` writes such "
+                "files to DIR/contexts/",
+            )
+        file = Path(name)
+        try:
+            document = json.loads(file.read_bytes())
+        except OSError as error:
+            raise _invalid("it cannot be read") from error
+        except ValueError as error:
+            raise _invalid("it is not JSON") from error
+        if not isinstance(document, dict):
+            raise _invalid("it is not a JSON object")
+        values: dict[str, str] = {}
+        for key in ("endpoint", "caFile", "tokenFile", "credentialFile", "subject"):
+            value = document.get(key, "")
+            if not isinstance(value, str):
+                raise _invalid(f"{key} is not text")
+            values[key] = value
+        if not values["endpoint"]:
+            raise _invalid("endpoint is missing")
+
+        def beside(key: str) -> Path | None:
+            return file.parent / values[key] if values[key] else None
+
+        ca_file = beside("caFile")
+        try:
+            ca = ca_file.read_bytes() if ca_file else None
+        except OSError as error:
+            raise _invalid("the file that caFile names cannot be read") from error
+        return cls(
+            values["endpoint"],
+            ca,
+            beside("tokenFile"),
+            beside("credentialFile"),
+            values["subject"],
+        )
+
+
+def _invalid(what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "INVALID_ARGUMENT",
+        "CONTEXT_INVALID",
+        "the context file must be a JSON object with the texts endpoint and caFile, and tokenFile "
+        f"or credentialFile: {what}",
+    )
