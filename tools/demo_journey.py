@@ -158,10 +158,11 @@ def ingest(journey: Journey, folders: dict[str, Path]) -> None:
 
 def freeze(journey: Journey, nodes: list[str], modalities: list[str]) -> list[str]:
     journey.title("Each node indexes what it holds; holders freeze a dataset and publish its record")
+    wanted = ", ".join(f'"{name}"' for name in [*modalities, "RTSTRUCT"])
     names = []
     for node in nodes:
         made = journey.run(f"holder-{node}", "dataset", "create", "sarcoma", "--title", f"Tumour imaging of {node}",
-                           "--duo", "DUO:0000042")
+                           "--where", f"modality in ({wanted})", "--duo", "DUO:0000042")
         published = journey.run(f"holder-{node}", "dataset", "publish", "sarcoma")
         names.append(made["name"])
         journey.say(f"  {made['name']}  digest {made['digest'][:16]}…  {published.get('state', '')}")
@@ -299,7 +300,8 @@ def tell(journey: Journey, arguments: argparse.Namespace, folder: Path) -> None:
     modalities = modalities_of(data)
     journey.report["data"] = "phantoms" if arguments.data is None else "given"
     journey.title(f"A hub and {len(nodes)} hospitals start: {', '.join(nodes)}")
-    journey.run(None, "up", "--dir", str(journey.mesh), "--nodes", ",".join(nodes), "--detach")
+    journey.run(None, "up", "--dir", str(journey.mesh), "--nodes", ",".join(nodes),
+                "--trainer-environment", str(ROOT / "build" / "venv"), "--detach")
     status = journey.run("operator", "status")
     journey.say(f"  {len(status['services'])} processes serve over mutual TLS; {len(status['nodes'])} nodes are enrolled")
     digest = install_trainers(journey, nodes)

@@ -135,7 +135,7 @@ std::string MeshDirOf(const Session& session, const std::string& given) {
 void AddMeshCommands(CLI::App& app, Session& session) {
   {
     struct Args {
-      std::string dir, nodes = "north,south,west";
+      std::string dir, nodes = "north,south,west", trainer_environment;
       bool detach = false;
     };
     auto args = std::make_shared<Args>();
@@ -143,13 +143,16 @@ void AddMeshCommands(CLI::App& app, Session& session) {
     command->add_option("--dir", args->dir, "folder that holds everything; made if missing")
         ->required();
     command->add_option("--nodes", args->nodes, "names, by comma (a new mesh only)");
+    command->add_option(
+        "--trainer-environment", args->trainer_environment,
+        "Python environment for trainers (a new mesh only; without it, the system's)");
     command->add_flag("--detach", args->detach, "return when every service answers SERVING");
     command->footer("Example: oncomesh up --dir /tmp/mesh --nodes lisbon,porto --detach");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       absl::StatusOr<Mesh> mesh = LoadMesh(args->dir);
       if (mesh.status().code() == absl::StatusCode::kNotFound) {
         std::vector<std::string> nodes = absl::StrSplit(args->nodes, ',', absl::SkipEmpty());
-        mesh = CreateMesh(args->dir, nodes);
+        mesh = CreateMesh(args->dir, nodes, args->trainer_environment);
       }
       RETURN_IF_ERROR(mesh.status());
       // Signals are taken here, so that Ctrl-C stops the services in order.

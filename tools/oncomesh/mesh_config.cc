@@ -107,6 +107,28 @@ json RelayConfig(const Mesh& mesh, const Process& process) {
   return config;
 }
 
+json DeidentificationConfig(const Mesh& mesh, const Process& process) {
+  return {{"objectsDir", mesh.SiteDir(process.site) + "/objects"},
+          {"projectKeyFile", mesh.SiteDir(process.site) + "/project.key"}};
+}
+
+json HarmonisationConfig(const Mesh& mesh, const Process& process) {
+  return {{"objectsDir", mesh.SiteDir(process.site) + "/objects"}};
+}
+
+json TrainingConfig(const Mesh& mesh, const Process& process) {
+  if (process.site == "hub") return json::object();
+  json config = {
+      {"trainersDir", mesh.SiteDir(process.site) + "/trainers"},
+      {"catalogueAddress", mesh.Find(process.site, "catalogue")->Address("listen")},
+      {"harmonisationAddress", mesh.Find(process.site, "harmonisation")->Address("listen")}};
+  if (!mesh.trainer_environment.empty()) {
+    config["trainerLimits"] = {{"readable", {mesh.trainer_environment}},
+                               {"path", {mesh.trainer_environment + "/bin"}}};
+  }
+  return config;
+}
+
 json CatalogueConfig(const Mesh& mesh, const Process& process) {
   if (process.site == "hub") return json::object();
   return {
@@ -158,6 +180,12 @@ absl::Status WriteConfigs(const Mesh& mesh) {
       config = RelayConfig(mesh, process);
     } else if (process.service == "catalogue") {
       config = CatalogueConfig(mesh, process);
+    } else if (process.service == "deidentification") {
+      config = DeidentificationConfig(mesh, process);
+    } else if (process.service == "training") {
+      config = TrainingConfig(mesh, process);
+    } else if (process.service == "harmonisation") {
+      config = HarmonisationConfig(mesh, process);
     }
     config["service"] = Common(mesh, process);
     RETURN_IF_ERROR(base::MakeDirectories(mesh.SiteDir(process.site) + "/config", 0700));

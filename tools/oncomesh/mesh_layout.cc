@@ -120,6 +120,7 @@ absl::StatusOr<Mesh> LoadMesh(const std::string& dir) {
   try {
     mesh.trust_domain = json.at("trustDomain").get<std::string>();
     mesh.nodes = json.at("nodes").get<std::vector<std::string>>();
+    mesh.trainer_environment = json.value("trainerEnvironment", "");
     for (const auto& entry : json.at("processes")) {
       Process process;
       process.site = entry.at("site").get<std::string>();
@@ -133,8 +134,13 @@ absl::StatusOr<Mesh> LoadMesh(const std::string& dir) {
   return mesh;
 }
 
-absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::string>& nodes) {
+absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::string>& nodes,
+                                const std::string& trainer_environment) {
   Mesh mesh;
+  if (!trainer_environment.empty()) {
+    mesh.trainer_environment =
+        std::filesystem::absolute(trainer_environment).lexically_normal().string();
+  }
   mesh.dir = std::filesystem::absolute(dir).lexically_normal().string();
   if (mesh.dir.size() > 1 && mesh.dir.back() == '/') mesh.dir.pop_back();
   std::set<std::string> seen;
@@ -163,6 +169,7 @@ absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::s
   nlohmann::json json = {{"format", "oncomesh-mesh/1"},
                          {"trustDomain", mesh.trust_domain},
                          {"nodes", mesh.nodes},
+                         {"trainerEnvironment", mesh.trainer_environment},
                          {"processes", nlohmann::json::array()}};
   for (const Process& process : mesh.processes) {
     json["processes"].push_back(

@@ -34,6 +34,8 @@ struct Mesh {
   std::string dir;  // absolute
   std::string trust_domain = "oncomesh.local";
   std::vector<std::string> nodes;
+  // Python environment that trainers run with; empty: the system's.
+  std::string trainer_environment;
   std::vector<Process> processes;  // in the order in which they start
 
   // Never null for a process that the layout has.
@@ -54,6 +56,7 @@ const std::vector<std::string>& NodeServices();
 absl::StatusOr<Mesh> LoadMesh(const std::string& dir);
 // Makes a new layout with free ports and writes it.
 // Errors: INVALID_ARGUMENT (NODE_NAME_INVALID), UNAVAILABLE (NO_FREE_PORT).
-absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::string>& nodes);
+absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::string>& nodes,
+                                const std::string& trainer_environment);
 
 }  // namespace oncomesh::cli
