@@ -300,7 +300,7 @@ TEST_CASE("relay: a service that answers early ends the call, and the lane lives
   });
 }
 
-TEST_CASE("relay: of 1,000 cancelled streams none looks complete to its handler") {
+TEST_CASE("relay: of a thousand cancelled streams none looks complete to its handler") {
   BothWays([](Stub& stub, EchoService& service) {
     int finished = service.finished();
     int cancelled = service.cancelled();
