@@ -61,6 +61,7 @@ constexpr Tag kDeviceKinds[] = {0x00081090, 0x00181020, 0x00181250, 0x00181251};
 constexpr Tag kDeviceNames[] = {0x00081010, 0x00181000};
 
 constexpr Tag kPatientBirthDate = 0x00100030;
+constexpr Tag kTextValue = 0x0040a160;
 // Ethnic group and the parameters on sex for clinical use.
 constexpr Tag kSpecialCategories[] = {0x00100043, 0x00100046, 0x00100047,
                                       0x00102160, 0x00102161, 0x00102162};
@@ -240,8 +241,8 @@ absl::StatusOr<Profile> ParseProfile(absl::string_view text) {
   for (const auto& [key, value] : document.items()) {
     if (key == "base") continue;
     if (key == "name" || key == "description" || key == "homeIssuer") {
-      if (!value.is_string() || value.get<std::string>().size() > 200) {
-        return Invalid(key, "is not a string of at most 200 characters");
+      if (!value.is_string() || value.get<std::string>().size() > 500) {
+        return Invalid(key, "is not a string of at most 500 characters");
       }
       (key == "name"          ? out.name
        : key == "description" ? out.description
@@ -327,10 +328,10 @@ Decisions::Decisions(const Profile& profile)
   if (profile.accession_code) {
     by_tag_[dicom::kAccessionNumber] = {Treatment::kAccessionCode, Treatment::kEmpty};
   }
-  if (profile.clean_structured_content) {
-    // The text of a content item is long text by its VR, but a code of the report in practice.
-    by_tag_[0x0040a160] = {Treatment::kClean, Treatment::kDummy};
-  }
+  // The table keeps content sequences and says that their text must be looked at: the text of an
+  // item is cleaned like a descriptor, or replaced.
+  by_tag_[kTextValue] = {profile.clean_structured_content ? Treatment::kClean : Treatment::kDummy,
+                         Treatment::kDummy};
   for (Tag tag : profile.keep) by_tag_[tag] = {Treatment::kKeep, Treatment::kRemove};
   for (Tag tag : profile.remove) by_tag_[tag] = {Treatment::kRemove, Treatment::kRemove};
 }

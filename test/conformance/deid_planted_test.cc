@@ -4,6 +4,9 @@
 // needs must still be there, read by DCMTK.
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dcostrmz.h>
+#include <dcmtk/dcmdata/dcpixel.h>
+#include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmdata/dctk.h>
@@ -67,7 +70,7 @@ const std::map<std::string, std::string>& Tokens() {
       {"content item name", "Zqobserver"},
       {"overlay comment", "Zqoverlay"},
       {"meta ae title", "ZQSOURCEAE"},
-      {"meta private", "Zqmetaprivate"},
+      {"meta private", "Zqmetapriv"},
       {"preamble", "Zqpreamble"},
       {"trailing padding", "Zqtrailing"},
       {"study uid", "1.2.276.0.99.7230010.1001"},
@@ -269,7 +272,7 @@ std::string WriteObject(const std::string& path, E_TransferSyntax syntax, E_Enco
   REQUIRE(meta.putAndInsertString(DCM_SourceApplicationEntityTitle, Token("meta ae title")).good());
   REQUIRE(meta.putAndInsertString(DCM_PrivateInformationCreatorUID, "1.2.276.0.99.1").good());
   REQUIRE(meta.putAndInsertUint8Array(DCM_PrivateInformation,
-                                      reinterpret_cast<const Uint8*>(Token("meta private")), 12)
+                                      reinterpret_cast<const Uint8*>(Token("meta private")), 10)
               .good());
   REQUIRE(
       file.saveFile(path.c_str(), syntax, encoding, EGL_withGL, EPD_noChange, 0, 0, EWM_fileformat)

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/deidentification/rule_table.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "libs/base/files.h"
+#include "libs/crypto/digest.h"
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/test_data.h"
+#include "services/deidentification/profile.h"
+
+namespace oncomesh::deidentification {
+namespace {
+
+TEST_CASE("rules: every row of the vendored table has an action", "[deidentification]") {
+  REQUIRE_VALUE(std::string csv,
+                base::ReadFile(testing::SourcePath("tools/codegen/data/ps315_e1_1_2025b.csv")));
+  CHECK(crypto::Sha256Hex(csv) == RuleTableSha256());
+  std::set<std::string> tags;
+  std::istringstream lines(csv);
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) tags.insert(absl::AsciiStrToLower(line.substr(0, 9)));
+  CHECK(tags.size() == 655);
+  CHECK(RuleRows().size() == tags.size());
+  for (const RuleRow& row : RuleRows()) {
+    CHECK(row.actions[kBasicProfile] != RowAction::kNone);
+    if (row.mask != 0xffffffff) continue;
+    INFO(absl::StrFormat("%08x", row.tag));
+    CHECK(tags.count(absl::StrFormat("%04x,%04x", row.tag >> 16, row.tag & 0xffff)) == 1);
+    // No row of the table is kept by the basic profile.
+    CHECK(row.actions[kBasicProfile] != RowAction::kKeep);
+  }
+}
+
+TEST_CASE("rules: attributes that identify have a decision in every profile",
+          "[deidentification]") {
+  for (const Profile& profile : BuiltInProfiles()) {
+    Decisions decisions(profile);
+    for (const RuleRow& row : RuleRows()) {
+      if (row.mask != 0xffffffff || profile.name == "research") continue;
+      INFO(profile.name << absl::StrFormat(" %08x", row.tag));
+      CHECK(decisions.For(row.tag).treatment != Treatment::kKeep);
+    }
+    for (const dicom::DictionaryEntry& entry : dicom::AllEntries()) {
+      INFO(profile.name << absl::StrFormat(" %08x", entry.tag));
+      Treatment treatment = decisions.For(entry.tag).treatment;
+      if (entry.vr == dicom::kPN) CHECK(treatment != Treatment::kKeep);
+      if (entry.vr == dicom::kUI && !entry.names_class) CHECK(treatment != Treatment::kKeep);
+      // The version of a vocabulary is a date of a publisher's, not of a patient's.
+      bool vocabulary = entry.tag == 0x00080106 || entry.tag == 0x00080107;
+      if ((entry.vr == dicom::kDA || entry.vr == dicom::kDT) && !vocabulary) {
+        CHECK(treatment != Treatment::kKeep);
+      }
+    }
+  }
+}
+
+TEST_CASE("rules: dates of a device are not shifted with the patient's", "[deidentification]") {
+  REQUIRE_VALUE(Profile research, LoadProfile("research"));
+  Decisions decisions(research);
+  CHECK(decisions.For(0x00080020).treatment == Treatment::kShiftDate);  // study date
+  CHECK(decisions.For(0x00181200).treatment != Treatment::kShiftDate);  // last calibration
+  CHECK(decisions.For(0x00181204).treatment != Treatment::kShiftDate);  // manufacture
+  // What no table knows is removed.
+  CHECK(decisions.For(0x00080fff).treatment == Treatment::kRemove);
+  CHECK(decisions.For(0x60003000).treatment == Treatment::kRemove);
+}
+
+TEST_CASE("profile: a file may refine a built-in one, and nothing is guessed",
+          "[deidentification]") {
+  REQUIRE_VALUE(Profile mine, ParseProfile(R"({"name": "mine", "base": "research",
+      "options": {"retainSafePrivate": false}, "words": ["Kinesis"], "keep": ["0018,1000"]})"));
+  CHECK(mine.shift_dates);
+  CHECK_FALSE(mine.retain_safe_private);
+  CHECK(Decisions(mine).For(0x00181000).treatment == Treatment::kKeep);
+  REQUIRE_VALUE(Profile again, ParseProfile([&] {
+                  nlohmann::json json = ProfileJson(mine);
+                  return json.dump();
+                }()));
+  CHECK(ProfileJson(again) == ProfileJson(mine));
+  for (const char* bad :
+       {"", "[]", "{}", R"({"name": "basic"})", R"({"name": "x", "base": "none"})",
+        R"({"name": "x", "options": {"retainEverything": true}})",
+        R"({"name": "x", "options": {"shiftDates": 1}})", R"({"name": "x", "keep": ["00181000x"]})",
+        R"({"name": "x", "keep": ["0019,1000"]})", R"({"name": "x", "colour": 1})"}) {
+    INFO(bad);
+    REQUIRE_REASON(ParseProfile(bad), absl::StatusCode::kInvalidArgument, "PROFILE_INVALID");
+  }
+  REQUIRE_REASON(LoadProfile("no-such"), absl::StatusCode::kNotFound, "PROFILE_NOT_FOUND");
+}
+
+}  // namespace
+}  // namespace oncomesh::deidentification
