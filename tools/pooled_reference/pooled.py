@@ -21,22 +21,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before numpy loads its BLAS: with more threads, products of a tall matrix with a narrow one take
-# thirty times as long on a busy machine.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numpy as np
 from numpy.typing import NDArray
 from oncomesh.trainer import Case, Model, Samples, Standardisation, read_tensors, write_tensors
 from oncomesh.trainer.logistic_trainer import evaluation
 from oncomesh.trainer.split import held_out
+from threadpoolctl import threadpool_limits
 
 Matrix = NDArray[np.float64]
 
@@ -239,7 +235,8 @@ def main() -> None:
     parser.add_argument("--no-oracle", dest="oracle", action="store_false", help="no scikit-learn")
     parser.add_argument("-o", dest="output", choices=("text", "json"), default="text")
     arguments = parser.parse_args()
-    out = report(arguments)
+    with threadpool_limits(1):  # as the trainers: many threads only wait for each other here
+        out = report(arguments)
     print(json.dumps(out, indent=2) if arguments.output == "json" else table(out))
 
 

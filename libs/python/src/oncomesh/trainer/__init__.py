@@ -14,22 +14,14 @@ Importing it takes a quarter of a second, because a node starts a trainer once p
 filters are imported when a case is first opened.
 """
 
-import os as _os
-
-# One thread per process, set before numpy loads its BLAS: a node gives a trainer its own cores, and
-# with one thread the sums of a matrix product have one order, so that a repeated round gives the
-# same bytes.
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    _os.environ.setdefault(_name, "1")
-
-from oncomesh.trainer.cases import Case, Volume  # noqa: E402
-from oncomesh.trainer.errors import TrainerError  # noqa: E402
-from oncomesh.trainer.logistic import Model, Moments, Samples, Standardisation  # noqa: E402
-from oncomesh.trainer.logistic_trainer import LogisticTrainer  # noqa: E402
-from oncomesh.trainer.measures import auc, dice  # noqa: E402
-from oncomesh.trainer.running import Trainer, run  # noqa: E402
-from oncomesh.trainer.task import Task, Update  # noqa: E402
-from oncomesh.trainer.tensors import read_tensors, write_tensors  # noqa: E402
+from oncomesh.trainer.cases import Case, Volume
+from oncomesh.trainer.errors import TrainerError
+from oncomesh.trainer.logistic import Model, Moments, Samples, Standardisation
+from oncomesh.trainer.logistic_trainer import LogisticTrainer
+from oncomesh.trainer.measures import auc, dice
+from oncomesh.trainer.running import Trainer, run
+from oncomesh.trainer.task import Task, Update
+from oncomesh.trainer.tensors import read_tensors, write_tensors
 
 __all__ = [
     "Case",

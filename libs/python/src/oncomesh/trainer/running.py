@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Protocol
 
+from threadpoolctl import threadpool_limits
+
 from oncomesh.trainer.errors import TrainerError
 from oncomesh.trainer.task import Task, Update
 
@@ -32,7 +34,12 @@ def run(trainer: Trainer) -> None:
     started = time.monotonic()
     try:
         task = Task.from_environment()
-        task.write(getattr(trainer, task.kind)(task))
+        # With one thread the sums of a matrix product have one order, so that a repeated round
+        # gives the same bytes; and the threads of a BLAS, which wait for each other by spinning,
+        # make a tall product thirty times slower where the cores are shared.
+        with threadpool_limits(1):
+            update = getattr(trainer, task.kind)(task)
+        task.write(update)
     except TrainerError as error:
         sys.exit(f"error: {error}")
     except MemoryError:
