@@ -3,18 +3,19 @@
 
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/log.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
+#include "services/catalogue/clinical_table.h"
 #include "services/catalogue/released_header.h"
 
 namespace oncomesh::catalogue {
 namespace {
 
 constexpr int kBatch = 500;
+constexpr uint64_t kLargestTable = 256 << 20;
 
 // Changes when values taken before may differ from those that would be taken now.
 std::string Fingerprint(const terminology::Registry& registry) {
@@ -31,29 +32,6 @@ std::string Fingerprint(const terminology::Registry& registry) {
     all += '\n';
   }
   return crypto::Sha256Hex(all);
-}
-
-// The clinical row's values of the registry's variables. Column names compare without case.
-Values ClinicalValues(const std::map<std::string, std::string>& columns,
-                      const terminology::Registry& registry) {
-  Values lower;
-  for (const auto& [name, value] : columns) lower[absl::AsciiStrToLower(name)] = value;
-  Values out;
-  for (const auto& variable : registry.variables()) {
-    for (const std::string& column : variable->source.clinical) {
-      auto found = lower.find(column);
-      if (found == lower.end()) continue;
-      if (variable->numeric()) {
-        if (auto number = variable->ParseNumber(found->second); number.ok()) {
-          out[variable->name] = terminology::FormatNumber(*number);
-        }
-      } else if (auto code = variable->NormaliseCode(found->second); code.ok()) {
-        out[variable->name] = *code;
-      }
-      break;
-    }
-  }
-  return out;
 }
 
 }  // namespace
@@ -73,6 +51,48 @@ absl::Status Indexer::Rebuild() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<int64_t> Indexer::Take(const Released& event, std::vector<IndexChange>& changes) {
+  // What cannot be read is passed over, so that the feed goes on behind it; a store that is away is
+  // an error, so that nothing is lost.
+  auto passed_over = [](const absl::Status& status) -> absl::StatusOr<int64_t> {
+    if (absl::IsUnavailable(status)) return status;
+    return 1;
+  };
+  switch (event.kind) {
+    case Released::Kind::kWithdrawn: {
+      IndexChange& change = changes.emplace_back();
+      change.kind = IndexChange::Kind::kWithdrawn;
+      change.sop_instance_uid = event.sop_instance_uid;
+      return 0;
+    }
+    case Released::Kind::kObject: {
+      absl::StatusOr<std::string> path = deps_.objects.LocalPath(event.sha256);
+      if (!path.ok()) return passed_over(path.status());
+      absl::StatusOr<ReleasedHeader> header = ReadReleasedHeader(*path, deps_.registry);
+      if (!header.ok()) return passed_over(header.status());
+      IndexChange& change = changes.emplace_back();
+      change.kind = IndexChange::Kind::kObject;
+      change.sha256 = event.sha256;
+      change.header = *std::move(header);
+      return 0;
+    }
+    case Released::Kind::kClinicalTable: {
+      absl::StatusOr<std::string> csv = deps_.objects.Get(event.sha256, kLargestTable);
+      if (!csv.ok()) return passed_over(csv.status());
+      absl::StatusOr<ClinicalTable> table = ReadClinicalTable(*csv, deps_.registry);
+      if (!table.ok()) return passed_over(table.status());
+      for (ClinicalRow& row : table->rows) {
+        IndexChange& change = changes.emplace_back();
+        change.kind = IndexChange::Kind::kClinical;
+        change.patient_code = std::move(row.patient_code);
+        change.clinical = std::move(row.values);
+      }
+      return table->passed_over;
+    }
+  }
+  return 0;
+}
+
 absl::StatusOr<v1::IndexStatus> Indexer::Sync() {
   base::MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(v1::IndexStatus before, deps_.store.Status());
@@ -88,41 +108,14 @@ absl::StatusOr<v1::IndexStatus> Indexer::Sync() {
     if (events->empty()) break;
     std::vector<IndexChange> changes;
     int64_t unreadable = 0;
-    for (Released& event : *events) {
-      IndexChange change;
-      switch (event.kind) {
-        case Released::Kind::kObject: {
-          change.kind = IndexChange::Kind::kObject;
-          change.sha256 = event.sha256;
-          absl::StatusOr<std::string> path = deps_.objects.LocalPath(event.sha256);
-          absl::StatusOr<ReleasedHeader> header =
-              path.ok() ? ReadReleasedHeader(*path, deps_.registry) : path.status();
-          if (!header.ok() && absl::IsUnavailable(header.status())) {
-            stopped = header.status();
-            break;
-          }
-          if (!header.ok()) {
-            // Withdrawn since, or no image: the feed goes on behind it.
-            ++unreadable;
-            cursor = event.sequence;
-            continue;
-          }
-          change.header = *std::move(header);
-          break;
-        }
-        case Released::Kind::kWithdrawn:
-          change.kind = IndexChange::Kind::kWithdrawn;
-          change.sop_instance_uid = std::move(event.sop_instance_uid);
-          break;
-        case Released::Kind::kClinical:
-          change.kind = IndexChange::Kind::kClinical;
-          change.patient_code = std::move(event.patient_code);
-          change.clinical = ClinicalValues(event.columns, deps_.registry);
-          break;
+    for (const Released& event : *events) {
+      absl::StatusOr<int64_t> passed_over = Take(event, changes);
+      if (!passed_over.ok()) {
+        stopped = passed_over.status();
+        break;
       }
-      if (!stopped.ok()) break;
+      unreadable += *passed_over;
       cursor = event.sequence;
-      changes.push_back(std::move(change));
     }
     ASSIGN_OR_RETURN(Applied applied, deps_.store.Apply(changes, cursor, unreadable));
     changed = changed || applied.changed;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -43,6 +44,8 @@ class Indexer {
   absl::StatusOr<v1::IndexStatus> Status();
 
  private:
+  // Turns an event into changes; how much of it had to be passed over.
+  absl::StatusOr<int64_t> Take(const Released& event, std::vector<IndexChange>& changes);
   absl::StatusOr<v1::IndexStatus> StatusLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Rebuild() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

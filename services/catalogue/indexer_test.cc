@@ -90,10 +90,15 @@ struct Node {
               .sop_instance_uid = absl::StrCat("2.25.3.", instance)});
     return *sha256;
   }
-  void Clinical(const std::string& patient, std::map<std::string, std::string> columns) {
-    feed.Add({.kind = Released::Kind::kClinical,
-              .patient_code = patient,
-              .columns = std::move(columns)});
+  void Clinical(const std::string& patient, const std::map<std::string, std::string>& columns) {
+    std::string heading = "patient_id", row = patient;
+    for (const auto& [name, value] : columns) {
+      absl::StrAppend(&heading, ",", name);
+      absl::StrAppend(&row, ",", value);
+    }
+    auto sha256 = objects->Put(absl::StrCat(heading, "\r\n", row, "\r\n"));
+    REQUIRE(sha256.ok());
+    feed.Add({.kind = Released::Kind::kClinicalTable, .sha256 = *sha256});
   }
   v1::IndexStatus Sync() {
     REQUIRE_VALUE(v1::IndexStatus status, indexer->Sync());
@@ -162,11 +167,12 @@ TEST_CASE("indexer: an object that cannot be read is counted and passed over") {
       MakeObject({{0x00080060, {"CS", "CT"}}}, "PATIENTB", "2.25.1.9", "2.25.2.9", "2.25.3.9");
   REQUIRE_VALUE(std::string cut, node.objects->Put(whole.substr(0, 300)));
   node.feed.Add({.kind = Released::Kind::kObject, .sha256 = cut});
+  node.feed.Add({.kind = Released::Kind::kClinicalTable, .sha256 = garbage});
   node.Release("PATIENTB", 2, 2, 2, "MR");
   v1::IndexStatus status = node.Sync();
-  CHECK(status.unreadable() == 4);
+  CHECK(status.unreadable() == 5);
   CHECK(status.objects() == 2);
-  CHECK(status.cursor() == 6);
+  CHECK(status.cursor() == 7);
 }
 
 TEST_CASE("indexer: a series stays with its study, and a study with its patient") {

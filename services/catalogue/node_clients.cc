@@ -5,6 +5,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
@@ -12,11 +13,52 @@
 #include "libs/rpc/identity.h"
 #include "libs/rpc/status.h"
 #include "oncomesh/catalogue/v1/catalogue.grpc.pb.h"
+#include "oncomesh/deidentification/v1/deidentification.grpc.pb.h"
 
 namespace oncomesh::catalogue {
 namespace {
 
 using oncomesh::config::v1::ServiceConfig;
+
+class DeidentificationFeed final : public ReleasedFeed {
+ public:
+  explicit DeidentificationFeed(const config::v1::CatalogueConfig& config)
+      : stub_(deidentification::v1::DeidentificationService::NewStub(
+            rpc::Connect({.target = config.deidentification_address(),
+                          .identity_dir = config.service().identity_dir(),
+                          .trust_domain = config.service().trust_domain(),
+                          .peer = rpc::ServicePath(config.service().site(), "deidentification"),
+                          .node = ""}))) {}
+
+  absl::StatusOr<std::vector<Released>> List(int64_t after, int limit) override {
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, absl::Seconds(20));
+    deidentification::v1::ListReleasedRequest request;
+    request.set_after(after);
+    request.set_page_size(limit);
+    deidentification::v1::ListReleasedResponse response;
+    absl::Status status = rpc::FromGrpc(stub_->ListReleased(&context, request, &response));
+    if (!status.ok()) {
+      return base::Error(absl::StatusCode::kUnavailable, "RELEASED_FEED",
+                         absl::StrCat("the de-identification service does not list what it "
+                                      "released (",
+                                      base::ReasonOf(status), ")"));
+    }
+    std::vector<Released> out;
+    for (const auto& object : response.objects()) {
+      Released& event = out.emplace_back();
+      event.sequence = object.sequence();
+      event.sha256 = object.sha256();
+      event.kind = object.kind() == deidentification::v1::OBJECT_KIND_CLINICAL_TABLE
+                       ? Released::Kind::kClinicalTable
+                       : Released::Kind::kObject;
+    }
+    return out;
+  }
+
+ private:
+  std::unique_ptr<deidentification::v1::DeidentificationService::Stub> stub_;
+};
 
 class SitePolicy final : public PolicySource {
  public:
@@ -76,6 +118,10 @@ class HubPublisher final : public RecordPublisher {
 };
 
 }  // namespace
+
+std::unique_ptr<ReleasedFeed> MakeReleasedFeed(const config::v1::CatalogueConfig& config) {
+  return std::make_unique<DeidentificationFeed>(config);
+}
 
 std::unique_ptr<PolicySource> MakePolicySource(site::SiteAccess& site) {
   return std::make_unique<SitePolicy>(site);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -13,16 +12,14 @@ namespace oncomesh::catalogue {
 // One event of the de-identification service's feed.
 struct Released {
   enum class Kind {
-    kObject,     // an object was released
-    kWithdrawn,  // a released object is no longer available (opt-out, erasure, replaced)
-    kClinical,   // a row of the pseudonymised clinical table; replaces the patient's earlier row
+    kObject,         // a DICOM object was released
+    kClinicalTable,  // a pseudonymised clinical table; its rows replace the patients' earlier ones
+    kWithdrawn,      // a released DICOM object is no longer available (opt-out, erasure, replaced)
   };
   int64_t sequence = 0;  // position in the feed, ascending from 1
   Kind kind = Kind::kObject;
-  std::string sha256{};                          // kObject, kWithdrawn: name in the object store
-  std::string sop_instance_uid{};                // kObject, kWithdrawn
-  std::string patient_code{};                    // kClinical
-  std::map<std::string, std::string> columns{};  // kClinical, by column name
+  std::string sha256{};            // name in the object store
+  std::string sop_instance_uid{};  // kWithdrawn
 };
 
 // What de-identification has released, in the order in which it did. Any thread.
