@@ -170,13 +170,13 @@ absl::StatusOr<std::string> IssueCertificate(absl::string_view authority_pem,
                                              const PrivateKey& authority_key,
                                              absl::string_view signing_request_pem,
                                              const CertificateRequest& wanted) {
+  const ErrorMark mark;
   X509Ptr authority = FromPem(authority_pem);
   if (authority == nullptr || !Matches(authority_pem, authority_key)) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "AUTHORITY_INVALID",
                        "the authority's certificate and key do not belong together");
   }
   RequestPtr request;
-  const ErrorMark mark;
   if (signing_request_pem.size() <= kMaxPemBytes) {
     request.reset(
         PEM_read_bio_X509_REQ(Reader(signing_request_pem).get(), nullptr, &NoPassword, nullptr));
@@ -211,8 +211,11 @@ absl::StatusOr<std::string> IssueCertificate(absl::string_view authority_pem,
 }
 
 absl::StatusOr<CertificateInfo> ParseCertificate(absl::string_view pem) {
+  const ErrorMark mark;
   X509Ptr certificate = FromPem(pem);
-  if (certificate == nullptr) {
+  // The flags say whether every extension that OpenSSL knows could be read.
+  if (certificate == nullptr ||
+      (X509_get_extension_flags(certificate.get()) & EXFLAG_INVALID) != 0) {
     return base::Error(absl::StatusCode::kInvalidArgument, "CERTIFICATE_INVALID",
                        "the file is not a PEM certificate");
   }
@@ -220,7 +223,6 @@ absl::StatusOr<CertificateInfo> ParseCertificate(absl::string_view pem) {
   info.not_before = ToTime(X509_get0_notBefore(certificate.get()));
   info.not_after = ToTime(X509_get0_notAfter(certificate.get()));
   info.is_authority = X509_check_ca(certificate.get()) > 0;
-  const ErrorMark mark;
   // Absent, malformed or doubled: then the certificate names nothing.
   auto* names = static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr));

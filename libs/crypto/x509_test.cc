@@ -14,6 +14,7 @@
 #include "libs/base/files.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
+#include "libs/testing/test_data.h"
 
 namespace oncomesh::crypto {
 namespace {
@@ -141,6 +142,11 @@ TEST_CASE("X.509: what fails leaves no error behind for TLS on the same thread")
   const Mesh mesh;
   CHECK_FALSE(
       ParseCertificate("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").ok());
+  // One whose extensions cannot be read, found by test/fuzz/pem_fuzz.cc.
+  REQUIRE_VALUE(std::string bad,
+                base::ReadFile(testing::SourcePath("test/fuzz/corpus/pem/bad_extension")));
+  REQUIRE_REASON(ParseCertificate(bad), StatusCode::kInvalidArgument, "CERTIFICATE_INVALID");
+  CHECK(ERR_peek_error() == 0);
   CHECK_FALSE(VerifyChain("x", "y", mesh.now).ok());
   CHECK_FALSE(PrivateKey::FromPem("x").ok());
   CHECK_FALSE(PublicKey::FromPem("x").ok());
