@@ -131,7 +131,7 @@ def train(journey: Journey, path: Path, permit: str) -> dict[str, Any]:
     deadline = time.monotonic() + 1200
     while True:
         shown = journey.run("researcher", "run", "show", name)
-        if shown["state"] in ("FINISHED", "SUCCEEDED", "DONE"):
+        if shown["state"] in ("SUCCEEDED",):
             return shown
         if shown["state"] in ("FAILED", "CANCELLED"):
             raise Step(f"the run {name} ended as {shown['state']}: {json.dumps(shown)[:2000]}")

@@ -14,6 +14,7 @@
 #include "tools/oncomesh/node_commands.h"
 #include "tools/oncomesh/permit_commands.h"
 #include "tools/oncomesh/policy_commands.h"
+#include "tools/oncomesh/run_commands.h"
 #include "tools/oncomesh/synth_commands.h"
 
 namespace oncomesh::cli {
@@ -28,6 +29,7 @@ void AddCommands(CLI::App& app, Session& session) {
   AddCountCommands(app, session);
   AddAccessCommands(app, session);
   AddPermitCommands(app, session);
+  AddRunCommands(app, session);
   AddAuditCommands(app, session);
   AddNodeCommands(app, session);
   AddPolicyCommands(app, session);

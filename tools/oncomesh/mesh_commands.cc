@@ -81,7 +81,14 @@ absl::Status Up(const Mesh& mesh, const Session& session) {
   RETURN_IF_ERROR(base::WriteFileAtomically(AuthorityFile(mesh), authority));
   RETURN_IF_ERROR(StartSite(mesh, "hub", progress));
   for (const std::string& node : mesh.nodes) {
-    RETURN_IF_ERROR(Invite(mesh, node));
+    // A relay that has just started may not have reached the services behind it yet.
+    absl::Status invited;
+    const absl::Time deadline = absl::Now() + kStartTime;
+    do {
+      invited = Invite(mesh, node);
+      if (invited.code() == absl::StatusCode::kUnavailable) absl::SleepFor(absl::Milliseconds(200));
+    } while (invited.code() == absl::StatusCode::kUnavailable && absl::Now() < deadline);
+    RETURN_IF_ERROR(invited);
     for (const Process& process : mesh.processes) {
       if (process.site == node) RETURN_IF_ERROR(StartProcess(mesh, process));
     }

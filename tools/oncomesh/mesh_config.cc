@@ -113,7 +113,8 @@ json DeidentificationConfig(const Mesh& mesh, const Process& process) {
 }
 
 json HarmonisationConfig(const Mesh& mesh, const Process& process) {
-  return {{"objectsDir", mesh.SiteDir(process.site) + "/objects"}};
+  return {{"objectsDir", mesh.SiteDir(process.site) + "/objects"},
+          {"preparedDir", mesh.SiteDir(process.site) + "/prepared"}};
 }
 
 json TrainingConfig(const Mesh& mesh, const Process& process) {
@@ -121,7 +122,8 @@ json TrainingConfig(const Mesh& mesh, const Process& process) {
   json config = {
       {"trainersDir", mesh.SiteDir(process.site) + "/trainers"},
       {"catalogueAddress", mesh.Find(process.site, "catalogue")->Address("listen")},
-      {"harmonisationAddress", mesh.Find(process.site, "harmonisation")->Address("listen")}};
+      {"harmonisationAddress", mesh.Find(process.site, "harmonisation")->Address("listen")},
+      {"preparedDir", mesh.SiteDir(process.site) + "/prepared"}};
   if (!mesh.trainer_environment.empty()) {
     config["trainerLimits"] = {{"readable", {mesh.trainer_environment}},
                                {"path", {mesh.trainer_environment + "/bin"}}};
