@@ -246,23 +246,25 @@ def compare(journey: Journey, nodes: list[str], plan: Path, model: Path) -> None
         raise Step(f"the pooled reference failed:\n{done.stderr.strip()[-2000:]}")
     found = json.loads(done.stdout)
     journey.report["comparison"] = found
-    rows = found["models"]
-    for row in rows:
-        quality = "  ".join(f"{node}: Dice {row['quality'][node]['dice']:.3f} AUC {row['quality'][node]['auc']:.3f}"
-                            for node in nodes)
-        journey.say(f"  {row['name']:>10}   {quality}")
-    difference = found["weightDifference"]
-    journey.say(f"  the federated weights differ from the pooled ones by {difference:.2e} at most")
+    models = list(dict.fromkeys(entry["model"] for entry in found["quality"]))
+    journey.say("  on patients held out of every training:")
+    for name in models:
+        quality = {entry["node"]: entry for entry in found["quality"] if entry["model"] == name}
+        journey.say(f"    {name:>14}   " + "   ".join(f"{node}: Dice {quality[node]['dice']:.3f} AUC {quality[node]['auc']:.3f}"
+                                                      for node in nodes))
+    difference = found["federatedFromPooled"]
+    journey.say(f"  the federated weights differ from the pooled ones by {difference:.1e} at most "
+                f"({found['examples']} voxels; scikit-learn's own solver by {found['scikitLearnFromPooled']:.1e})")
     if not difference <= 1e-6:
         raise Step(f"the federated weights differ from the pooled ones by {difference}")
 
 
 def prepared_cases(journey: Journey, node: str) -> Path:
     """The folder of cases that the node made for its trainers."""
-    found = sorted((journey.mesh / node / "training").rglob("cases"))
+    found = sorted((journey.mesh / node / "training" / "cases").glob("*/*/case.json"))
     if not found:
         raise Step(f"{node} keeps no prepared cases")
-    return found[-1]
+    return found[-1].parent.parent
 
 
 def audit(journey: Journey, nodes: list[str]) -> None:
