@@ -285,6 +285,14 @@ absl::Duration RoundDeadlineOf(const Plan& plan) {
          absl::Nanoseconds(plan.round_deadline().nanos());
 }
 
+Template StatisticsTemplate(const Plan& plan) {
+  Template expected;
+  for (const auto& [name, tensor] : plan.statistics().tensors()) {
+    expected[name] = {tensor.shape().begin(), tensor.shape().end()};
+  }
+  return expected;
+}
+
 std::vector<TensorSpec> TensorsOf(
     const google::protobuf::Map<std::string, training::v1::TensorShape>& shapes) {
   std::vector<TensorSpec> out;

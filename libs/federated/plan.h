@@ -41,6 +41,8 @@ Strategy StrategyOf(const training::v1::Plan& plan);
 StepOptions StepOptionsOf(const training::v1::Plan& plan);
 int QuorumOf(const training::v1::Plan& plan);
 absl::Duration RoundDeadlineOf(const training::v1::Plan& plan);
+// What an update of the statistics round looks like.
+Template StatisticsTemplate(const training::v1::Plan& plan);
 // The tensors of a shape map as they stand in a file.
 std::vector<TensorSpec> TensorsOf(
     const google::protobuf::Map<std::string, training::v1::TensorShape>& shapes);

@@ -207,6 +207,12 @@ TEST_CASE("an update of another shape, with a tensor too many or too few, or wit
                  "UPDATE_NOT_FINITE");
   REQUIRE_REASON(check({{{"w", Dtype::kF32, {2}}, {std::numeric_limits<double>::infinity(), 1}}}),
                  kInvalid, "UPDATE_NOT_FINITE");
+  REQUIRE_VALUE(std::string chatty,
+                WriteTensors({{{"w", Dtype::kF64, {2}}, {1, 2}}}, {{"note", "x"}}));
+  std::string path = round.folder / "chatty";
+  REQUIRE_OK(base::WriteFileAtomically(path, chatty));
+  REQUIRE_VALUE(TensorFile file, TensorFile::Open(path));
+  REQUIRE_REASON(CheckUpdate(file, expected), kInvalid, "UPDATE_METADATA");
 }
 
 TEST_CASE("a declared bound cuts and counts; without one the grid fits the updates") {

@@ -57,6 +57,13 @@ absl::StatusOr<Maxima> CheckUpdate(const TensorFile& update, const Template& exp
   for (const auto& [name, tensor] : update.header().tensors) {
     if (expected.count(name) == 0) return ShapeError(name, "a tensor the plan does not name");
   }
+  // Free text beside the tensors would be a way out for what the plan does not name.
+  for (const auto& [key, value] : update.header().metadata) {
+    if (key != "format" || (value != "np" && value != "pt" && value != "numpy")) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "UPDATE_METADATA",
+                         "an update carries no metadata; write the tensors without it");
+    }
+  }
   Maxima maxima;
   for (const auto& [name, tensor] : update.header().tensors) {
     if (tensor.dtype == Dtype::kF32) {

@@ -26,8 +26,9 @@ using Template = std::map<std::string, std::vector<int64_t>>;
 // The largest magnitude in each tensor, by name.
 using Maxima = std::map<std::string, double>;
 
-// OK when the file has exactly the tensors of `expected` and no NaN or infinity; returns the
-// magnitudes. Errors, INVALID_ARGUMENT: UPDATE_SHAPE (naming the tensor), UPDATE_NOT_FINITE.
+// OK when the file has exactly the tensors of `expected`, no NaN or infinity, and no metadata but
+// the "format" that Python libraries set; returns the magnitudes. Errors, INVALID_ARGUMENT:
+// UPDATE_SHAPE (naming the tensor), UPDATE_NOT_FINITE, UPDATE_METADATA.
 absl::StatusOr<Maxima> CheckUpdate(const TensorFile& update, const Template& expected);
 
 // One update, checked with CheckUpdate before.

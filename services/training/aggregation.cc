@@ -93,11 +93,7 @@ absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::Object
 absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,
                                                objects::ObjectStore& objects) {
   if (record.round.kind() == v1::Round::KIND_STATISTICS) {
-    federated::Template expected;
-    for (const TensorSpec& spec : federated::TensorsOf(record.run.plan().statistics().tensors())) {
-      expected[spec.name] = spec.shape;
-    }
-    return expected;
+    return federated::StatisticsTemplate(record.run.plan());
   }
   ASSIGN_OR_RETURN(TensorFile model, OpenInput(record, objects));
   return federated::UpdateTemplate(federated::StrategyOf(record.run.plan()), model.header());

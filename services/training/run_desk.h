@@ -2,7 +2,7 @@
 // Runs and models for the people who ask for them.
 #pragma once
 
-#include <functional>
+#include <map>
 #include <string>
 
 #include "absl/status/status.h"
@@ -16,11 +16,9 @@
 #include "oncomesh/training/v1/training.pb.h"
 #include "services/training/change_signal.h"
 #include "services/training/training_store.h"
+#include "services/training/trust.h"
 
 namespace oncomesh::training {
-
-// What the site knows of permits right now. Errors: UNAVAILABLE. Any thread.
-using TrustSource = std::function<absl::StatusOr<permit::TrustState>()>;
 
 // Any thread.
 class RunDesk {

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node's worker against the hub's own desks, without RPC: real files, real trainers in real
+// sandboxes where the machine can make them.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "services/training/hub_fixture.h"
+#include "services/training/process_runner.h"
+#include "services/training/task_worker.h"
+
+namespace oncomesh::training {
+namespace {
+
+using absl::StatusCode;
+
+// The hub's desk as one node reaches it; away when told.
+class DeskClient final : public HubClient {
+ public:
+  DeskClient(HubFixture& hub, std::string node) : hub_(hub), node_(std::move(node)) {}
+  int uploads_to_lose = 0;  // cut in the middle
+
+  absl::StatusOr<v1::AcquireTaskResponse> Acquire(const v1::AcquireTaskRequest& request) override {
+    return hub_.tasks->Acquire(node_, request);
+  }
+  absl::Status Renew(const v1::RenewLeaseRequest& request) override {
+    return hub_.tasks->Renew(node_, request).status();
+  }
+  absl::Status Download(const std::string& task, const std::string& sha256,
+                        const std::string& path) override {
+    ASSIGN_OR_RETURN(std::string from, hub_.tasks->InputPath(node_, task, sha256));
+    ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(from));
+    return base::WriteFileAtomically(path, bytes);
+  }
+  absl::Status Upload(const v1::UploadHeader& header, const std::string& path) override {
+    ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
+    v1::GetUploadStateRequest ask;
+    ask.set_task(header.task());
+    ask.set_sha256(header.sha256());
+    ASSIGN_OR_RETURN(auto state, hub_.tasks->UploadState(node_, ask));
+    v1::UploadHeader rest = header;
+    rest.set_offset(state.offset());
+    ASSIGN_OR_RETURN(auto submission, hub_.tasks->Begin(node_, rest));
+    if (uploads_to_lose > 0) {
+      --uploads_to_lose;
+      RETURN_IF_ERROR(submission->Append(
+          absl::string_view(bytes).substr(static_cast<size_t>(state.offset()), 10)));
+      return absl::UnavailableError("the line was cut");
+    }
+    RETURN_IF_ERROR(
+        submission->Append(absl::string_view(bytes).substr(static_cast<size_t>(state.offset()))));
+    return submission->Finish().status();
+  }
+  absl::Status SubmitMetrics(const v1::SubmitMetricsRequest& request) override {
+    return hub_.tasks->SubmitMetrics(node_, request).status();
+  }
+  absl::Status ReportFailed(const v1::ReportTaskFailedRequest& request) override {
+    return hub_.tasks->ReportFailed(node_, request);
+  }
+
+ private:
+  HubFixture& hub_;
+  const std::string node_;
+};
+
+// Stands where a trainer would run; `act` writes into the out folder.
+class FakeRunner final : public Runner {
+ public:
+  std::function<TrainerEnd(const TrainerJob&)> act;
+  absl::Status available;
+  int runs = 0;
+  absl::Status Check() override { return available; }
+  absl::StatusOr<TrainerEnd> Run(const TrainerJob& job, absl::FunctionRef<bool()>) override {
+    ++runs;
+    return act(job);
+  }
+};
+
+struct Node {
+  explicit Node(HubFixture& at, const std::string& name, Runner* other_runner = nullptr)
+      : hub(at), client(at, name), shelf(folder / "trainers"), cases(folder / "cases") {
+    REQUIRE_OK(base::MakeDirectories(folder / "trainers/t"));
+    REQUIRE_OK(base::MakeDirectories(folder / "state"));
+    REQUIRE_OK(
+        base::WriteFileAtomically(folder / "trainers/t/trainer.json",
+                                  R"({"name":"t","command":["/usr/bin/python3","train.py"]})"));
+    REQUIRE_OK(base::WriteFileAtomically(folder / "trainers/t/train.py", ""));
+    for (const char* patient : {"P1", "P2", "P3", "P4"}) {
+      const std::string at_case = absl::StrCat(folder.path(), "/cases/d/1/", patient, "-a");
+      REQUIRE_OK(base::MakeDirectories(at_case));
+      REQUIRE_OK(base::WriteFileAtomically(at_case + "/case.json",
+                                           absl::StrCat("{\"patient\":\"", patient, "\"}")));
+    }
+    auto opened = TaskHistory::Open(folder / "history");
+    REQUIRE_OK(opened);
+    history = *std::move(opened);
+    fake.act = [](const TrainerJob& job) {
+      REQUIRE_OK(base::WriteFileAtomically(job.out_folder + "/update.safetensors",
+                                           HubFixture::Update({1, 2})));
+      REQUIRE_OK(
+          base::WriteFileAtomically(job.out_folder + "/metrics.json",
+                                    R"({"examples":7,"metrics":{"loss":0.12345678,"secret":42}})"));
+      TrainerEnd end;
+      end.succeeded = true;
+      return end;
+    };
+    policy.set_min_patients(2);
+    policy.set_max_rounds(10);
+    runner = other_runner == nullptr ? &fake : other_runner;
+    node = name;
+    Start();
+  }
+  // As after kill −9: only the folder is left.
+  void Start() {
+    worker = std::make_unique<TaskWorker>(TaskWorker::Deps{
+        .node = node,
+        .session = absl::StrCat("session-", ++sessions),
+        .state_dir = folder / "state",
+        .version = "test",
+        .hub = client,
+        .trust = [this]() -> absl::StatusOr<permit::TrustState> {
+          permit::TrustState out = hub.trust;
+          out.fetched = hub.clock.Now() - trust_age;
+          out.revoked.insert(revoked.begin(), revoked.end());
+          return out;
+        },
+        .policy = [this]() -> absl::StatusOr<access::v1::NodePolicy> { return policy; },
+        .record =
+            [this](const v1::Task&, const std::string& outcome, const std::string& reason) {
+              events.push_back(reason.empty() ? outcome : outcome + " " + reason);
+              return log;
+            },
+        .trainers = shelf,
+        .cases = cases,
+        .runner = *runner,
+        .history = *history,
+        .clock = hub.clock,
+        .stop = stop,
+        .wait = absl::ZeroDuration(),
+        .backoff = absl::Milliseconds(1)});
+  }
+  std::string Digest() {
+    auto package = shelf.Load("t");
+    REQUIRE_OK(package);
+    return package->digest;
+  }
+  v1::Plan Plan(int rounds = 1) {
+    v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, rounds, {node});
+    plan.mutable_trainer()->set_digest(Digest());
+    return plan;
+  }
+  void Allow() { policy.add_trainer_digests(Digest()); }
+  // Runs the one task there is and returns the reason with which it was dropped, if it was.
+  std::string Work(const std::string& run) {
+    absl::StatusOr<bool> worked = worker->RunOnce();
+    REQUIRE_OK(worked);
+    REQUIRE(*worked);
+    REQUIRE_OK(hub.closer->Advance());
+    return hub.Get(run).rounds(0).contributions(0).reason();
+  }
+
+  HubFixture& hub;
+  testing::TemporaryFolder folder;
+  DeskClient client;
+  TrainerShelf shelf;
+  FolderCaseProvider cases;
+  FakeRunner fake;
+  Runner* runner;
+  std::unique_ptr<TaskHistory> history;
+  access::v1::NodePolicy policy;
+  absl::Duration trust_age = absl::ZeroDuration();
+  std::set<std::string> revoked;
+  std::vector<std::string> events;
+  absl::Status log;
+  ChangeSignal stop;
+  std::unique_ptr<TaskWorker> worker;
+  std::string node;
+  int sessions = 0;
+};
+
+TEST_CASE(
+    "node: an allowed task is done, only the plan's metrics leave, and nothing stays behind") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  CHECK(node.Work(run.name()).empty());
+  run = hub.Get(run.name());
+  CHECK(run.state() == v1::Run::STATE_SUCCEEDED);
+  const v1::Contribution& contribution = run.rounds(0).contributions(0);
+  CHECK(contribution.examples() == 7);
+  CHECK(contribution.cases() == 4);
+  REQUIRE(contribution.metrics().size() == 1);
+  CHECK(contribution.metrics().at("loss") == 0.123457);  // six digits
+  CHECK(hub.Model(run.model_sha256()) == std::vector<double>{1, 2});
+  CHECK(node.events == std::vector<std::string>{"STARTED", "DONE"});
+  REQUIRE(node.history->List().size() == 1);
+  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_DONE);
+  CHECK(node.history->List()[0].update_bytes() > 0);
+  CHECK(std::filesystem::is_empty(node.folder / "state/tasks"));
+  REQUIRE_VALUE(bool more, node.worker->RunOnce());
+  CHECK_FALSE(more);
+}
+
+TEST_CASE("node: it refuses on its own what the hub would let through, and says why") {
+  struct Case {
+    const char* reason;
+    std::function<void(Node&, v1::Plan&)> spoil;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"POLICY_TRAINER", [](Node& n, v1::Plan&) { n.policy.clear_trainer_digests(); }},
+           {"POLICY_PURPOSE", [](Node& n, v1::Plan&) { n.policy.add_purposes("DUO:0000042"); }},
+           {"POLICY_MAX_ROUNDS", [](Node& n, v1::Plan&) { n.policy.set_max_rounds(1); }},
+           {"POLICY_MIN_PATIENTS", [](Node& n, v1::Plan&) { n.policy.set_min_patients(5); }},
+           {"TRAINER_DIGEST",
+            [](Node& n, v1::Plan& p) {
+              p.mutable_trainer()->set_digest(kTrainerDigest);
+              n.policy.add_trainer_digests(kTrainerDigest);
+            }},
+           {"TRAINER_NOT_INSTALLED",
+            [](Node&, v1::Plan& p) { p.mutable_trainer()->set_name("absent"); }},
+           {"PERMIT_REVOKED",
+            [](Node& n, v1::Plan&) {
+              for (int i = 1; i < 9; ++i) n.revoked.insert(absl::StrCat("permit-", i));
+            }},
+           {"EPOCH_TOO_OLD", [](Node& n, v1::Plan&) { n.trust_age = absl::Hours(2); }},
+           {"DATASET_NOT_FOUND",
+            [](Node& n, v1::Plan&) { std::filesystem::remove_all(n.folder / "cases/d"); }},
+           {"AUDIT_UNAVAILABLE",
+            [](Node& n, v1::Plan&) {
+              n.log = base::Error(StatusCode::kUnavailable, "AUDIT_UNAVAILABLE", "full");
+            }},
+           {"RUNNER_UNAVAILABLE", [](Node& n, v1::Plan&) {
+              n.fake.available =
+                  base::Error(StatusCode::kFailedPrecondition, "RUNNER_UNAVAILABLE", "no bwrap");
+            }}}) {
+    CAPTURE(c.reason);
+    HubFixture hub;
+    Node node(hub, "north");
+    node.Allow();
+    v1::Plan plan = node.Plan(2);
+    c.spoil(node, plan);
+    v1::Run run = hub.Submit(plan, {"north"});
+    CHECK(node.Work(run.name()) == c.reason);
+    CHECK(node.fake.runs == 0);
+  }
+}
+
+TEST_CASE("node: what a trainer writes that it should not never leaves") {
+  struct Case {
+    const char* reason;
+    std::function<void(const std::string& out)> write;
+  };
+  const auto metrics = [](const std::string& out) {
+    REQUIRE_OK(base::WriteFileAtomically(out + "/metrics.json", R"({"examples":7})"));
+  };
+  for (const Case& c : std::vector<Case>{
+           {"TRAINER_OUTPUT_INVALID", [](const std::string&) {}},
+           {"TRAINER_OUTPUT_INVALID", metrics},
+           {"TRAINER_OUTPUT_INVALID",
+            [&](const std::string& out) {
+              metrics(out);
+              REQUIRE(symlink("/etc/passwd", (out + "/update.safetensors").c_str()) == 0);
+            }},
+           {"TRAINER_OUTPUT_INVALID",
+            [&](const std::string& out) {
+              REQUIRE(symlink("/etc/passwd", (out + "/metrics.json").c_str()) == 0);
+            }},
+           {"UPDATE_SHAPE",
+            [&](const std::string& out) {
+              metrics(out);
+              REQUIRE_OK(base::WriteFileAtomically(out + "/update.safetensors",
+                                                   HubFixture::Update({1, 2, 3})));
+            }},
+           {"UPDATE_NOT_FINITE",
+            [&](const std::string& out) {
+              metrics(out);
+              REQUIRE_OK(base::WriteFileAtomically(out + "/update.safetensors",
+                                                   HubFixture::Update({1, std::nan("")})));
+            }},
+           {"TENSOR_FILE_INVALID", [&](const std::string& out) {
+              metrics(out);
+              REQUIRE_OK(base::WriteFileAtomically(out + "/update.safetensors", "patient list"));
+            }}}) {
+    CAPTURE(c.reason);
+    HubFixture hub;
+    Node node(hub, "north");
+    node.Allow();
+    node.fake.act = [&](const TrainerJob& job) {
+      c.write(job.out_folder);
+      TrainerEnd end;
+      end.succeeded = true;
+      return end;
+    };
+    v1::Run run = hub.Submit(node.Plan(), {"north"});
+    CHECK(node.Work(run.name()) == c.reason);
+    CHECK(hub.spool->Tasks().empty());
+  }
+}
+
+TEST_CASE("node: an upload that is cut goes on; one that was finished is not trained again") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  node.client.uploads_to_lose = 3;
+  CHECK(node.Work(run.name()).empty());
+  CHECK(node.client.uploads_to_lose == 0);
+  CHECK(node.fake.runs == 1);
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+
+  // Killed after the result was kept and before the hub had it.
+  run = hub.Submit(node.Plan(), {"north"});
+  node.client.uploads_to_lose = 1;
+  node.stop.Stop();
+  REQUIRE_OK(node.worker->RunOnce());
+  CHECK(node.fake.runs == 2);
+  ChangeSignal fresh;
+  Node* same = &node;
+  TaskWorker again(TaskWorker::Deps{
+      .node = "north",
+      .session = "session-after",
+      .state_dir = same->folder / "state",
+      .version = "test",
+      .hub = same->client,
+      .trust = [&]() -> absl::StatusOr<permit::TrustState> {
+        permit::TrustState out = hub.trust;
+        out.fetched = hub.clock.Now();
+        return out;
+      },
+      .policy = [&]() -> absl::StatusOr<access::v1::NodePolicy> { return same->policy; },
+      .record = [](const v1::Task&, const std::string&,
+                   const std::string&) { return absl::OkStatus(); },
+      .trainers = same->shelf,
+      .cases = same->cases,
+      .runner = same->fake,
+      .history = *same->history,
+      .clock = hub.clock,
+      .stop = fresh,
+      .wait = absl::ZeroDuration(),
+      .backoff = absl::Milliseconds(1)});
+  REQUIRE_VALUE(bool worked, again.RunOnce());
+  CHECK(worked);
+  CHECK(node.fake.runs == 2);
+  REQUIRE_OK(hub.closer->Advance());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE("node: held-out patients are never trained on, and only they are evaluated") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  v1::Plan plan = node.Plan();
+  plan.mutable_evaluate()->set_held_out(0.25);
+  std::map<std::string, std::set<std::string>> seen;
+  auto good = node.fake.act;
+  node.fake.act = [&](const TrainerJob& job) {
+    auto task = nlohmann::json::parse(*base::ReadFile(job.task_file));
+    for (const auto& code : task["cases"]) seen[task["kind"]].insert(code.get<std::string>());
+    CHECK(task["paths"].contains("model"));
+    CHECK_FALSE(task["paths"].contains("statistics"));
+    return good(job);
+  };
+  v1::Run run = hub.Submit(plan, {"north"});
+  node.Work(run.name());
+  node.Work(run.name());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+  CHECK(seen["train"].size() == 3);
+  REQUIRE(seen["evaluate"].size() == 1);
+  CHECK(seen["train"].count(*seen["evaluate"].begin()) == 0);
+}
+
+TEST_CASE("split: the order is that of the digests, as anyone can compute it") {
+  // printf 'oncomesh-split/1sP1' | sha256sum, and so on: P3 59…, P1 …: the least is held out.
+  std::vector<PreparedCase> cases;
+  for (const char* patient : {"P1", "P1", "P2", "P3"}) {
+    cases.push_back({absl::StrCat(patient, "-", cases.size()), patient, ""});
+  }
+  CHECK(SplitCases(cases, 0, "s", true).size() == 4);
+  std::string least, who;
+  for (const char* patient : {"P1", "P2", "P3"}) {
+    std::string digest = crypto::Sha256Hex(absl::StrCat("oncomesh-split/1s", patient));
+    if (least.empty() || digest < least) {
+      least = digest;
+      who = patient;
+    }
+  }
+  auto held = SplitCases(cases, 0.1, "s", true), rest = SplitCases(cases, 0.1, "s", false);
+  CHECK(held.size() + rest.size() == 4);
+  for (const auto& entry : held) CHECK(entry.patient == who);
+  for (const auto& entry : rest) CHECK(entry.patient != who);
+  CHECK(PatientsIn(SplitCases(cases, 0.9, "s", true)) == 2);  // never all
+  CHECK(SplitCases({cases[2]}, 0.5, "s", true).empty());
+}
+
+TEST_CASE("cases: a study with every modality is one; contours of the patient go along") {
+  std::vector<DatasetObject> objects = {{"A", "s1", "CT", "ct1"}, {"A", "s1", "PT", "pt1"},
+                                        {"A", "s2", "MR", "mr1"}, {"A", "s2", "RTSTRUCT", "rt"},
+                                        {"B", "s3", "CT", "ct2"}, {"B", "s4", "PT", "pt2"},
+                                        {"C", "s5", "CT", "ct3"}};
+  auto cases = GroupCases(objects, {"CT", "PT"});
+  REQUIRE(cases.size() == 2);
+  CHECK(cases[0].patient == "A");
+  CHECK(cases[0].objects == std::vector<std::string>{"ct1", "pt1", "rt"});
+  CHECK(cases[1].patient == "B");  // two studies together have both
+  CHECK(cases[1].objects == std::vector<std::string>{"ct2", "pt2"});
+  CHECK(GroupCases(objects, {"CT", "MR"}).size() == 1);
+  CHECK(GroupCases(objects, {}).empty());
+}
+
+TEST_CASE("trainer: the digest of its folder is what sha256sum says, and a link spoils it") {
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(base::MakeDirectories(folder / "t/sub"));
+  REQUIRE_OK(
+      base::WriteFileAtomically(folder / "t/trainer.json", R"({"name":"t","command":["true"]})"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "t/sub/b.py", "b"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "t/a b", "a"));
+  TrainerShelf shelf(folder.path());
+  REQUIRE_VALUE(TrainerPackage package, shelf.Load("t"));
+  const std::string command = absl::StrCat(
+      "cd ", folder / "t",
+      " && find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum");
+  FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  char line[65] = {};
+  REQUIRE(fread(line, 1, 64, pipe) == 64);
+  pclose(pipe);
+  CHECK(package.digest == std::string(line));
+  CHECK(package.command == std::vector<std::string>{"true"});
+  CHECK(shelf.Names() == std::vector<std::string>{"t"});
+  REQUIRE_REASON(shelf.Load("../t"), StatusCode::kNotFound, "TRAINER_NOT_INSTALLED");
+  REQUIRE(symlink("/etc/passwd", (folder / "t/link").c_str()) == 0);
+  REQUIRE_REASON(shelf.Load("t"), StatusCode::kFailedPrecondition, "TRAINER_DAMAGED");
+}
+
+// A job over one Python program that does what `body` says.
+struct Sandboxed {
+  Sandboxed()
+      : runner(ProcessRunner::Options{.memory_bytes = uint64_t{512} << 20,
+                                      .file_bytes = 1 << 20,
+                                      .temporary_bytes = 1 << 20,
+                                      .readable = {},
+                                      .path = {}}) {
+    for (const char* name : {"trainer", "out", "cache", "data"}) {
+      REQUIRE_OK(base::MakeDirectories(folder / name));
+    }
+    REQUIRE_OK(base::WriteFileAtomically(folder / "task.json", "{}"));
+    REQUIRE_OK(base::WriteFileAtomically(folder / "data/image", "voxels"));
+    job.trainer_folder = folder / "trainer";
+    job.command = {"/usr/bin/python3", "train.py"};
+    job.task_file = folder / "task.json";
+    job.inputs = {{folder / "data", "/data/cases/one"}};
+    job.out_folder = folder / "out";
+    job.cache_folder = folder / "cache";
+  }
+  TrainerEnd Run(const std::string& body) {
+    REQUIRE_OK(base::WriteFileAtomically(folder / "trainer/train.py", body));
+    absl::StatusOr<TrainerEnd> end = runner.Run(job, [] { return true; });
+    REQUIRE_OK(end);
+    INFO(end->log);
+    CHECK(end->log.size() < 200'000);
+    return *end;
+  }
+  testing::TemporaryFolder folder;
+  ProcessRunner runner;
+  TrainerJob job;
+};
+
+TEST_CASE("sandbox: a trainer reads its inputs and writes its output, and can do nothing else") {
+  Sandboxed box;
+  absl::Status available = box.runner.Check();
+  if (!available.ok()) {
+    WARN("no sandbox on this machine: " << available.ToString());
+    return;
+  }
+  TrainerEnd good = box.Run(R"(
+import os, json
+json.load(open(os.environ['ONCOMESH_TASK']))
+assert open('/data/cases/one/image').read() == 'voxels'
+open('/out/result', 'w').write('done')
+open('/cache/kept', 'w').write('kept')
+open('/tmp/x', 'w').write('x')
+print('ok')
+)");
+  INFO(good.log);
+  CHECK(good.succeeded);
+  CHECK(good.peak_memory_bytes > 1'000'000);
+  CHECK(*base::ReadFile(box.folder / "out/result") == "done");
+  CHECK(*base::ReadFile(box.folder / "cache/kept") == "kept");
+
+  // Each line is a thing that must fail inside.
+  TrainerEnd bad = box.Run(absl::StrCat(R"(
+import os, socket, sys
+failed = []
+def must_fail(name, act):
+    try:
+        act()
+    except OSError:
+        return
+    failed.append(name)
+must_fail('write input', lambda: open('/data/cases/one/image', 'w'))
+must_fail('write trainer', lambda: open('/trainer/train.py', 'a'))
+must_fail('write task', lambda: open('/work/task.json', 'w'))
+must_fail('write usr', lambda: open('/usr/x', 'w'))
+must_fail('passwords', lambda: open('/etc/shadow'))
+must_fail('node state', lambda: os.listdir(')",
+                                        box.folder.path(), R"('))
+must_fail('network', lambda: socket.create_connection(('127.0.0.1', 22), 1))
+must_fail('route', lambda: socket.create_connection(('192.0.2.1', 80), 1))
+must_fail('signal', lambda: os.kill()",
+                                        getpid(), R"(, 0))
+must_fail('mount', lambda: os.mkdir('/etc/new'))
+must_fail('root', lambda: os.setuid(0))
+if len([e for e in os.environ if e.startswith('ONCOMESH')]) != 1: failed.append('environment')
+if [i for i in os.listdir('/sys/class/net')] if os.path.isdir('/sys/class/net') else []: failed.append('interfaces')
+print(failed)
+sys.exit(len(failed))
+)"));
+  INFO(bad.log);
+  CHECK(bad.succeeded);
+}
+
+TEST_CASE(
+    "sandbox: memory, file size and time are limited, and a reason comes out, not a message") {
+  Sandboxed box;
+  if (!box.runner.Check().ok()) {
+    WARN("no sandbox on this machine");
+    return;
+  }
+  TrainerEnd hungry = box.Run(R"(
+import sys
+try:
+    x = bytearray(1 << 30)
+except MemoryError:
+    sys.exit('error: OUT_OF_MEMORY: too much')
+)");
+  CHECK_FALSE(hungry.succeeded);
+  CHECK(hungry.reason == "TRAINER_OUT_OF_MEMORY");
+  TrainerEnd large = box.Run("open('/out/large', 'wb').write(b'x' * (2 << 20))");
+  CHECK_FALSE(large.succeeded);
+  CHECK(std::filesystem::file_size(box.folder / "out/large") <= (1 << 20));
+  TrainerEnd temporary = box.Run(
+      "open('/tmp/a', 'wb').write(b'x' * (1 << 20)); "
+      "open('/tmp/b', 'wb').write(b'x' * (1 << 19))");
+  CHECK_FALSE(temporary.succeeded);
+  box.job.time_limit = absl::Milliseconds(700);
+  TrainerEnd slow = box.Run("import time; time.sleep(60)");
+  CHECK(slow.reason == "TRAINER_TIMEOUT");
+  box.job.time_limit = absl::InfiniteDuration();
+  TrainerEnd known = box.Run("import sys; sys.exit('error: MASK_MISSING: case 3 has none')");
+  CHECK(known.reason == "MASK_MISSING");
+  TrainerEnd invented = box.Run("import sys; sys.exit('error: PATIENT_MILLER: x')");
+  CHECK(invented.reason == "TRAINER_FAILED");
+}
+
+TEST_CASE("sandbox: without bubblewrap nothing runs") {
+  ProcessRunner runner(
+      ProcessRunner::Options{.bubblewrap = "/no/bwrap", .readable = {}, .path = {}});
+  REQUIRE_REASON(runner.Check(), StatusCode::kFailedPrecondition, "RUNNER_UNAVAILABLE");
+  TrainerJob job;
+  REQUIRE_REASON(runner.Run(job, [] { return true; }), StatusCode::kFailedPrecondition,
+                 "RUNNER_UNAVAILABLE");
+}
+
+TEST_CASE("node: a whole run with a real trainer in a sandbox ends with the right sums") {
+  HubFixture hub;
+  ProcessRunner runner(ProcessRunner::Options{.readable = {}, .path = {}});
+  if (!runner.Check().ok()) {
+    WARN("no sandbox on this machine");
+    return;
+  }
+  Node node(hub, "north", &runner);
+  // The format is simple enough for a trainer without libraries.
+  REQUIRE_OK(base::WriteFileAtomically(node.folder / "trainers/t/train.py", R"(
+import json, os, struct
+task = json.load(open(os.environ['ONCOMESH_TASK']))
+blob = open(task['paths']['model'], 'rb').read()
+size = struct.unpack('<Q', blob[:8])[0]
+w = struct.unpack('<2d', blob[8 + size:])
+cases = sorted(os.listdir(task['paths']['data']))
+assert cases == sorted(task['cases']), cases
+g = [w[0] - 3, w[1] + 1]
+head = json.dumps({'w': {'dtype': 'F64', 'shape': [2], 'data_offsets': [0, 16]}}).encode()
+open(task['paths']['update'], 'wb').write(
+    struct.pack('<Q', len(head)) + head + struct.pack('<2d', *[x * len(cases) for x in g]))
+json.dump({'examples': len(cases), 'metrics': {'loss': 0.5}}, open(task['paths']['metrics'], 'w'))
+)"));
+  node.Allow();
+  v1::Plan plan = node.Plan(2);
+  plan.set_strategy(v1::STRATEGY_GRADIENT);
+  plan.mutable_step()->set_learning_rate(0.5);
+  v1::Run run = hub.Submit(plan, {"north"});
+  CHECK(node.Work(run.name()).empty());
+  CHECK(node.Work(run.name()).empty());
+  run = hub.Get(run.name());
+  REQUIRE(run.state() == v1::Run::STATE_SUCCEEDED);
+  CHECK(hub.Model(run.model_sha256()) == std::vector<double>{2.25, -0.75});
+  CHECK(node.history->List()[0].peak_memory_bytes() > 0);
+}
+
+}  // namespace
+}  // namespace oncomesh::training

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/training/wire.h"
+
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/error.h"
+#include "libs/base/files.h"
+#include "libs/base/log.h"
+#include "libs/base/random.h"
+#include "libs/base/status_macros.h"
+#include "libs/crypto/jws.h"
+#include "libs/rpc/channel.h"
+#include "libs/rpc/identity.h"
+#include "libs/site/site_access.h"
+#include "services/training/grpc_hub_client.h"
+#include "services/training/node_training_service.h"
+#include "services/training/process_runner.h"
+#include "services/training/round_closer.h"
+#include "services/training/site_case_provider.h"
+#include "services/training/training_service.h"
+
+namespace oncomesh::training {
+namespace {
+
+using config::v1::TrainingConfig;
+
+constexpr char kSoftware[] = "oncomesh/" ONCOMESH_VERSION;
+
+std::string DatabaseUrl(const TrainingConfig& config) {
+  const auto& service = config.service();
+  return service.database().empty() ? absl::StrCat("sqlite:", service.state_dir(), "/training.db")
+                                    : service.database();
+}
+
+rpc::CallGuard::Deps GuardDeps(const TrainingConfig& config, site::SiteAccess& site) {
+  rpc::CallGuard::Deps deps;
+  deps.site = config.service().site();
+  deps.trust_domain = config.service().trust_domain();
+  deps.authenticator = &site;
+  deps.permits = &site;
+  deps.auditor = &site;
+  return deps;
+}
+
+class HubApp final : public rpc::App {
+ public:
+  HubApp(const TrainingConfig& config, std::unique_ptr<TrainingStore> store,
+         std::unique_ptr<UpdateSpool> spool, std::unique_ptr<objects::ObjectStore> models,
+         crypto::PrivateKey key)
+      : store_(std::move(store)),
+        spool_(std::move(spool)),
+        models_(std::move(models)),
+        key_(std::move(key)),
+        site_(config.service(), "training", base::SystemClock::Get()),
+        runs_({*store_,
+               *models_,
+               base::SystemClock::Get(),
+               base::SystemRandom::Get(),
+               [this] { return site_.Trust(); },
+               changes_,
+               Scratch(config),
+               {{crypto::Thumbprint(key_.Public()), key_.Public()}},
+               config.max_running_runs() > 0 ? config.max_running_runs() : 20}),
+        tasks_({*store_, *spool_, *models_, base::SystemClock::Get(), base::SystemRandom::Get(),
+                [this] { return site_.Trust(); }, changes_, Rules(config)}),
+        closer_({*store_, *spool_, *models_, base::SystemClock::Get(), base::SystemRandom::Get(),
+                 changes_, key_, kSoftware, Scratch(config)}),
+        guard_(GuardDeps(config, site_)),
+        training_(guard_, runs_, changes_),
+        task_service_(guard_, tasks_, changes_) {}
+
+  std::vector<rpc::Served> services() override {
+    return {{"oncomesh.training.v1.TrainingService", &training_},
+            {"oncomesh.training.v1.TaskService", &task_service_}};
+  }
+  absl::Status Start() override {
+    closer_.Start();
+    return absl::OkStatus();
+  }
+  void Drain() override { closer_.Stop(); }
+
+ private:
+  static std::string Scratch(const TrainingConfig& config) {
+    return config.service().state_dir() + "/scratch";
+  }
+  static LeaseRules Rules(const TrainingConfig& config) {
+    LeaseRules rules;
+    if (config.lease_seconds() > 0) rules.lease = absl::Seconds(config.lease_seconds());
+    return rules;
+  }
+
+  std::unique_ptr<TrainingStore> store_;
+  std::unique_ptr<UpdateSpool> spool_;
+  std::unique_ptr<objects::ObjectStore> models_;
+  crypto::PrivateKey key_;
+  site::SiteAccess site_;
+  ChangeSignal changes_;
+  RunDesk runs_;
+  TaskDesk tasks_;
+  RoundCloser closer_;
+  rpc::CallGuard guard_;
+  TrainingServiceImpl training_;
+  TaskServiceImpl task_service_;
+};
+
+ProcessRunner::Options RunnerOptions(const config::v1::TrainerLimits& limits) {
+  ProcessRunner::Options options;
+  if (limits.memory_mib() > 0) options.memory_bytes = uint64_t(limits.memory_mib()) << 20;
+  if (limits.file_mib() > 0) options.file_bytes = uint64_t(limits.file_mib()) << 20;
+  if (limits.temporary_mib() > 0) options.temporary_bytes = uint64_t(limits.temporary_mib()) << 20;
+  if (limits.cpu_minutes() > 0) options.cpu_time = absl::Minutes(limits.cpu_minutes());
+  options.readable = {limits.readable().begin(), limits.readable().end()};
+  options.path = {limits.path().begin(), limits.path().end()};
+  return options;
+}
+
+class NodeApp final : public rpc::App {
+ public:
+  NodeApp(const TrainingConfig& config, std::unique_ptr<TaskHistory> history,
+          std::unique_ptr<CaseProvider> cases)
+      : history_(std::move(history)),
+        cases_(std::move(cases)),
+        site_(config.service(), "training", base::SystemClock::Get()),
+        hub_(MakeGrpcHubClient(
+            rpc::Connect({.target = config.service().relay_address(),
+                          .identity_dir = config.service().identity_dir(),
+                          .trust_domain = config.service().trust_domain(),
+                          .peer = rpc::ServicePath(config.service().site(), "relay"),
+                          .node = ""}))),
+        shelf_(config.trainers_dir()),
+        runner_(RunnerOptions(config.trainer_limits())),
+        worker_(WorkerDeps(config)),
+        guard_(GuardDeps(config, site_)),
+        service_(guard_, shelf_, [this] { return site_.Policy(); }, *history_) {}
+  ~NodeApp() override { Drain(); }
+
+  std::vector<rpc::Served> services() override {
+    return {{"oncomesh.training.v1.NodeTrainingService", &service_}};
+  }
+  absl::Status Start() override {
+    // Said at the start and not only when the first task is refused.
+    absl::Status runner = runner_.Check();
+    if (!runner.ok()) base::LogError("trainers.not_confinable", runner);
+    thread_ = std::thread([this] { worker_.RunUntilStopped(); });
+    return absl::OkStatus();
+  }
+  void Drain() override {
+    stop_.Stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  TaskWorker::Deps WorkerDeps(const TrainingConfig& config) {
+    TaskWorker::Deps deps{
+        .node = config.service().site(),
+        .session = base::NewId("session-"),
+        .state_dir = config.service().state_dir(),
+        .version = ONCOMESH_VERSION,
+        .hub = *hub_,
+        .trust = [this] { return site_.Trust(); },
+        .policy = [this] { return site_.Policy(); },
+        .record =
+            [this](const v1::Task& task, const std::string& outcome, const std::string& reason) {
+              std::map<std::string, std::string> attributes = {
+                  {"run", task.run()},
+                  {"round", absl::StrCat(task.round())},
+                  {"outcome", outcome},
+                  {"trainer", task.plan().trainer().digest()}};
+              if (!reason.empty()) attributes["reason"] = reason;
+              return site_.RecordEvent("training.task", "person:" + task.owner(), task.name(),
+                                       task.permit_jws(), attributes);
+            },
+        .trainers = shelf_,
+        .cases = *cases_,
+        .runner = runner_,
+        .history = *history_,
+        .clock = base::SystemClock::Get(),
+        .stop = stop_};
+    if (config.trainer_limits().minutes() > 0) {
+      deps.time_limit = absl::Minutes(config.trainer_limits().minutes());
+    }
+    return deps;
+  }
+
+  std::unique_ptr<TaskHistory> history_;
+  std::unique_ptr<CaseProvider> cases_;
+  site::SiteAccess site_;
+  std::unique_ptr<HubClient> hub_;
+  TrainerShelf shelf_;
+  ProcessRunner runner_;
+  ChangeSignal stop_;
+  TaskWorker worker_;
+  rpc::CallGuard guard_;
+  NodeTrainingServiceImpl service_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const TrainingConfig& config, rpc::Role role) {
+  const std::string& state = config.service().state_dir();
+  if (role == rpc::Role::kHub) {
+    ASSIGN_OR_RETURN(auto store, TrainingStore::Open(DatabaseUrl(config),
+                                                     config.service().database_password_file()));
+    ASSIGN_OR_RETURN(auto spool, UpdateSpool::Open(state + "/updates"));
+    ASSIGN_OR_RETURN(auto models, objects::OpenFolder(state + "/models"));
+    ASSIGN_OR_RETURN(auto key, crypto::PrivateKey::LoadOrGenerate(state + "/manifest.key",
+                                                                  crypto::KeyType::kEd25519));
+    return std::unique_ptr<rpc::App>(std::make_unique<HubApp>(
+        config, std::move(store), std::move(spool), std::move(models), std::move(key)));
+  }
+  if (config.trainers_dir().empty()) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                       "a node's training service needs trainersDir");
+  }
+  ASSIGN_OR_RETURN(auto history, TaskHistory::Open(state + "/tasks.history"));
+  std::unique_ptr<CaseProvider> cases;
+  if (!config.cases_dir().empty()) {
+    cases = std::make_unique<FolderCaseProvider>(config.cases_dir());
+  } else if (!config.catalogue_address().empty() && !config.harmonisation_address().empty() &&
+             !config.prepared_dir().empty()) {
+    ASSIGN_OR_RETURN(cases, MakeSiteCaseProvider({config.service(), config.catalogue_address(),
+                                                  config.harmonisation_address(),
+                                                  config.prepared_dir(), state + "/cases"}));
+  } else {
+    return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                       "a node's training service needs catalogueAddress, harmonisationAddress and "
+                       "preparedDir, or casesDir");
+  }
+  return std::unique_ptr<rpc::App>(
+      std::make_unique<NodeApp>(config, std::move(history), std::move(cases)));
+}
+
+}  // namespace oncomesh::training
