@@ -75,24 +75,84 @@ absl::StatusOr<std::string> Inflate(absl::string_view deflated) {
   return out;
 }
 
-// Walks over the structure once, so that what DCMTK then reads is bounded in depth.
-absl::Status CheckStructure(absl::string_view bytes, size_t offset, Encoding encoding) {
-  while (offset < bytes.size()) {
-    Element element;
-    Step step = ReadElement(bytes, offset, encoding, element);
-    // Trailing padding.
-    if (step != Step::kOk &&
-        bytes.substr(offset).find_first_not_of('\0') == absl::string_view::npos) {
-      break;
-    }
-    size_t end = 0;
-    if (step == Step::kOk) step = FindEnd(bytes, element, encoding, end);
-    if (step == Step::kTooDeep) return Unreadable("sequences are nested too deeply");
-    if (step != Step::kOk || end <= offset) return Unreadable("its elements do not add up");
-    offset = end;
+// Walks over the structure once, into every sequence, so that what DCMTK then reads is bounded in
+// depth. What begins like an item is taken for a sequence whatever its VR: DCMTK's dictionary of
+// private elements may call it one.
+class StructureCheck {
+ public:
+  explicit StructureCheck(absl::string_view bytes) : bytes_(bytes) {}
+
+  absl::Status Run(size_t offset, Encoding encoding) {
+    bool whole = DataSet(offset, bytes_.size(), encoding, 0, /*in_item=*/false) != kFault;
+    if (too_deep_) return Unreadable("sequences are nested too deeply");
+    return whole ? absl::OkStatus() : Unreadable("its elements do not add up");
   }
-  return absl::OkStatus();
-}
+
+ private:
+  static constexpr size_t kFault = ~size_t{0};
+
+  bool OnlyZeros(size_t offset, size_t end) const {
+    return bytes_.substr(offset, end - offset).find_first_not_of('\0') == absl::string_view::npos;
+  }
+
+  // The elements in [offset, end), or, in an item of undefined length, to its delimiter. Returns
+  // where they end.
+  size_t DataSet(size_t offset, size_t end, Encoding encoding, int depth, bool in_item) {
+    while (offset < end) {
+      Element element;
+      if (ReadElement(bytes_.substr(0, end), offset, encoding, element) != Step::kOk) {
+        return !in_item && OnlyZeros(offset, end) ? end : kFault;  // zeros: padding
+      }
+      if (element.tag == kItemDelimiter) return in_item ? element.value : kFault;
+      if (element.undefined() && IsItemSequence(element, encoding)) {
+        offset = Items(element.value, end, EncodingInside(element, encoding), depth + 1,
+                       /*delimited=*/true);
+      } else if (element.undefined()) {
+        if (FindEnd(bytes_.substr(0, end), element, encoding, offset) != Step::kOk) return kFault;
+      } else {
+        if (element.length > end - element.value) {
+          return !in_item && OnlyZeros(offset, end) ? end : kFault;
+        }
+        if (!IsPixelData(element.tag) && element.length >= 8 &&
+            Load16(bytes_, element.value, encoding.big_endian) == Group(kItem) &&
+            Load16(bytes_, element.value + 2, encoding.big_endian) == ElementOf(kItem)) {
+          // Text may begin so by chance: only its depth counts.
+          Items(element.value, element.end(), encoding, depth + 1, /*delimited=*/false);
+        }
+        offset = element.end();
+      }
+      if (offset == kFault || too_deep_) return kFault;
+    }
+    return in_item ? kFault : end;
+  }
+
+  size_t Items(size_t offset, size_t end, Encoding encoding, int depth, bool delimited) {
+    if (depth > kMaxDepth) {
+      too_deep_ = true;
+      return kFault;
+    }
+    while (offset < end) {
+      Element item;
+      if (ReadElement(bytes_.substr(0, end), offset, encoding, item) != Step::kOk) return kFault;
+      if (item.tag == kSequenceDelimiter) return delimited ? item.value : kFault;
+      if (item.tag != kItem) return kFault;
+      if (item.undefined()) {
+        offset = DataSet(item.value, end, encoding, depth, /*in_item=*/true);
+      } else {
+        if (item.length > end - item.value) return kFault;
+        if (DataSet(item.value, item.end(), encoding, depth, /*in_item=*/false) == kFault) {
+          return kFault;
+        }
+        offset = item.end();
+      }
+      if (offset == kFault) return kFault;
+    }
+    return delimited ? kFault : end;
+  }
+
+  const absl::string_view bytes_;
+  bool too_deep_ = false;
+};
 
 template <typename Word>
 void Convert(const Word* words, int64_t count, const PixelFormat& format, float* out) {
@@ -245,7 +305,7 @@ absl::StatusOr<std::unique_ptr<DcmFileFormat>> ParseObject(absl::string_view byt
     inflated += data_set;
     bytes = inflated;
   }
-  RETURN_IF_ERROR(CheckStructure(bytes, meta.data_set, meta.syntax.encoding));
+  RETURN_IF_ERROR(StructureCheck(bytes).Run(meta.data_set, meta.syntax.encoding));
   auto file = std::make_unique<DcmFileFormat>();
   try {
     DcmInputBufferStream stream;

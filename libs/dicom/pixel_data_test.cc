@@ -68,6 +68,7 @@ std::string Encode(DcmFileFormat& file, E_TransferSyntax syntax) {
   file.transferInit();
   REQUIRE(file.write(stream, syntax, EET_UndefinedLength, nullptr).good());
   file.transferEnd();
+  stream.flush();  // what deflate holds back
   void* buffer = nullptr;
   offile_off_t length = 0;
   stream.flushBuffer(buffer, length);
@@ -158,15 +159,30 @@ TEST_CASE("pixels: an object cut off anywhere is an error, never a crash and nev
   }
 }
 
-TEST_CASE("pixels: sequences nested without end are refused") {
-  std::string bytes(128, '\0');
-  bytes += "DICM";
+TEST_CASE("pixels: sequences nested without end are refused, of whatever length they say to be") {
+  const std::string preamble = std::string(128, '\0') + "DICM";
   // (0008,1140) SQ of undefined length, and an item of undefined length, over and over.
+  std::string undefined = preamble;
   for (int i = 0; i < 100000; ++i) {
-    bytes +=
+    undefined +=
         std::string("\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff", 20);
   }
-  REQUIRE_REASON(ReadImage(bytes), absl::StatusCode::kInvalidArgument, "DICOM_UNREADABLE");
+  REQUIRE_REASON(ReadImage(undefined), absl::StatusCode::kInvalidArgument, "DICOM_UNREADABLE");
+  // The same with defined lengths, all of them right, in SQ and in a private element of UN.
+  for (const char* vr : {"SQ", "UN"}) {
+    auto length = [](size_t n) {
+      std::string out;
+      for (int shift = 0; shift < 32; shift += 8) out += static_cast<char>(n >> shift);
+      return out;
+    };
+    constexpr size_t kLevels = 5000;
+    std::string defined = preamble;
+    for (size_t i = kLevels; i-- > 0;) {
+      defined += std::string("\x09\x00\x40\x11", 4) + vr + std::string(2, '\0') +
+                 length(20 * i + 8) + std::string("\xfe\xff\x00\xe0", 4) + length(20 * i);
+    }
+    REQUIRE_REASON(ReadImage(defined), absl::StatusCode::kInvalidArgument, "DICOM_UNREADABLE");
+  }
 }
 
 TEST_CASE("pixels: real odd files decode as others decode them, or say why not") {
