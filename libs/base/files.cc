@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -127,8 +128,12 @@ absl::Status AtomicFile::Commit(bool overwrite, bool sync) {
   if (overwrite) {
     if (rename(temporary_.c_str(), path_.c_str()) != 0) return ErrnoStatus(errno, "name a file");
   } else {
-    if (link(temporary_.c_str(), path_.c_str()) != 0) return ErrnoStatus(errno, "name a file");
-    unlink(temporary_.c_str());
+    // One call where the file system can; a second name and the removal of the first elsewhere.
+    if (renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
+      if (errno != EINVAL && errno != ENOSYS) return ErrnoStatus(errno, "name a file");
+      if (link(temporary_.c_str(), path_.c_str()) != 0) return ErrnoStatus(errno, "name a file");
+      unlink(temporary_.c_str());
+    }
   }
   close(std::exchange(fd_, -1));
   return sync ? SyncDirectory(ParentOf(path_)) : absl::OkStatus();

@@ -18,8 +18,8 @@
 namespace oncomesh::deidentification {
 namespace {
 
-// Enough for the header of nearly every image in one read.
-constexpr size_t kFirstRead = 64 << 10;
+// Enough for the header of most images; what is read beyond it is copied once more than needed.
+constexpr size_t kFirstRead = 16 << 10;
 constexpr size_t kRead = 1 << 20;
 // Below this a read and a write are cheaper than one more system call.
 constexpr uint64_t kWorthMoving = 128 << 10;
@@ -197,7 +197,7 @@ absl::StatusOr<FileOutcome> FileDeidentifier::Run(const std::string& source) {
     if (got == 0) break;
     RETURN_IF_ERROR(stream_.Feed(absl::string_view(buffer_.data(), static_cast<size_t>(got))));
     offset += static_cast<uint64_t>(got);
-    want = std::min(2 * want, kRead);
+    want = std::min(4 * want, kRead);
   }
   ASSIGN_OR_RETURN(out.outcome, stream_.Finish());
   out.outcome.bytes_read = size;

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+// The RPCs over an in-process channel with the real guard; only the connection's certificate is
+// told to it.
+#include <grpcpp/grpcpp.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "libs/base/clock.h"
+#include "libs/base/files.h"
+#include "libs/base/log.h"
+#include "libs/objects/object_store.h"
+#include "libs/rpc/access_rules.h"
+#include "libs/rpc/channel.h"
+#include "libs/rpc/status.h"
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/temporary_folder.h"
+#include "libs/testing/test_data.h"
+#include "services/deidentification/deidentification_service.h"
+#include "services/deidentification/folder_watch.h"
+
+namespace oncomesh::deidentification {
+namespace {
+
+struct Site final : rpc::Authenticator {
+  absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override {
+    return rpc::Person{"somebody", {std::string(token)}, absl::InfiniteFuture()};
+  }
+  std::string peer = "node/north/relay";
+};
+
+struct Server {
+  Site site;
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  Deidentifier deidentifier{*LoadProfile("research"), std::string(kProjectKeyBytes, 'k')};
+  std::unique_ptr<ReleaseStore> store;
+  std::unique_ptr<objects::ObjectStore> objects;
+  std::unique_ptr<Intake> intake;
+  std::unique_ptr<rpc::CallGuard> guard;
+  std::unique_ptr<DeidentificationServiceImpl> service;
+  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<v1::DeidentificationService::Stub> stub;
+
+  Server() {
+    REQUIRE_VALUE(store, ReleaseStore::Open(absl::StrCat("sqlite:", folder / "deid.db")));
+    REQUIRE_VALUE(objects, objects::OpenFolder(folder / "objects"));
+    REQUIRE_VALUE(intake, Intake::Create({.deidentifier = deidentifier,
+                                          .store = *store,
+                                          .objects = *objects,
+                                          .clock = clock,
+                                          .work_dir = folder / "work",
+                                          .quarantine_dir = folder / "quarantine"}));
+    rpc::CallGuard::Deps deps;
+    deps.site = "north";
+    deps.trust_domain = "test";
+    deps.authenticator = &site;
+    deps.peer = [this](const grpc::ServerContext& context) {
+      rpc::Peer out;
+      out.uris = {absl::StrCat("spiffe://test/", site.peer)};
+      for (const auto& [key, value] : context.client_metadata()) {
+        out.metadata.emplace(std::string(key.data(), key.size()),
+                             std::string(value.data(), value.size()));
+      }
+      return out;
+    };
+    guard = std::make_unique<rpc::CallGuard>(deps);
+    service = std::make_unique<DeidentificationServiceImpl>(*guard, *intake, *store, deidentifier);
+    grpc::ServerBuilder builder;
+    builder.RegisterService(service.get());
+    server = builder.BuildAndStart();
+    stub = v1::DeidentificationService::NewStub(server->InProcessChannel({}));
+  }
+
+  void Prepare(grpc::ClientContext& context, const std::string& role = "holder") {
+    rpc::SetDeadline(context, absl::Seconds(60));
+    if (!role.empty()) context.AddMetadata("authorization", absl::StrCat("Bearer ", role));
+  }
+
+  struct Sent {
+    v1::ObjectKind kind;
+    std::string bytes;
+  };
+  struct Answer {
+    std::vector<v1::Outcome> outcomes;
+    v1::Summary summary;
+    absl::Status status;
+  };
+  Answer Ingest(const std::vector<Sent>& all, const std::string& role = "holder",
+                bool wrong_digest = false) {
+    grpc::ClientContext context;
+    Prepare(context, role);
+    auto stream = stub->Ingest(&context);
+    int64_t index = 0;
+    Answer out;
+    v1::IngestResponse response;
+    for (const Sent& sent : all) {
+      v1::IngestRequest request;
+      request.mutable_header()->set_index(index++);
+      request.mutable_header()->set_kind(sent.kind);
+      request.mutable_header()->set_size(static_cast<int64_t>(sent.bytes.size()));
+      if (!stream->Write(request)) break;
+      for (size_t at = 0; at < sent.bytes.size(); at += 100'000) {
+        request.set_chunk(sent.bytes.substr(at, 100'000));
+        if (!stream->Write(request)) break;
+      }
+      request.mutable_end()->set_sha256(
+          crypto::Sha256Hex(wrong_digest ? absl::StrCat(sent.bytes, "x") : sent.bytes));
+      // In-process streams buffer nothing: the outcome is read before the next object is sent.
+      if (!stream->Write(request) || !stream->Read(&response)) break;
+      out.outcomes.push_back(response.outcome());
+    }
+    v1::IngestRequest last;
+    last.mutable_finish();
+    stream->Write(last);
+    stream->WritesDone();
+    while (stream->Read(&response)) {
+      if (response.has_summary()) out.summary = response.summary();
+    }
+    out.status = rpc::FromGrpc(stream->Finish());
+    return out;
+  }
+
+  std::vector<v1::ReleasedObject> Released(int64_t after = 0) {
+    grpc::ClientContext context;
+    Prepare(context, "");
+    site.peer = "node/north/catalogue";
+    v1::ListReleasedRequest request;
+    request.set_after(after);
+    v1::ListReleasedResponse response;
+    REQUIRE_OK(rpc::FromGrpc(stub->ListReleased(&context, request, &response)));
+    site.peer = "node/north/relay";
+    return {response.objects().begin(), response.objects().end()};
+  }
+
+  std::vector<v1::QuarantinedObject> Quarantined() {
+    grpc::ClientContext context;
+    Prepare(context);
+    v1::ListQuarantinedRequest request;
+    v1::ListQuarantinedResponse response;
+    REQUIRE_OK(rpc::FromGrpc(stub->ListQuarantined(&context, request, &response)));
+    return {response.objects().begin(), response.objects().end()};
+  }
+};
+
+std::string Zoo(const std::string& name) {
+  absl::StatusOr<std::string> content = base::ReadFile(testing::TestData("dicom-zoo") + "/" + name);
+  REQUIRE_OK(content);
+  return *content;
+}
+
+bool HasZoo() {
+  if (!testing::TestData("dicom-zoo").empty()) return true;
+  WARN("the shared test data is not here: nothing was sent");
+  return false;
+}
+
+TEST_CASE("service: every RPC has an access rule", "[deidentification]") {
+  REQUIRE_OK(rpc::CheckServiceRules("oncomesh.deidentification.v1.DeidentificationService"));
+}
+
+TEST_CASE("ingest: released once, quarantined with a reason, told in the order sent",
+          "[deidentification]") {
+  if (!HasZoo()) return;
+  Server server;
+  std::vector<std::string> lines;
+  base::SetLogSink([&](const std::string& line) { lines.push_back(line); });
+  std::vector<Server::Sent> all = {
+      {v1::OBJECT_KIND_DICOM, Zoo("explicit_VR-UN.dcm")},
+      {v1::OBJECT_KIND_DICOM, "Zqpatient is no DICOM"},
+      {v1::OBJECT_KIND_DICOM, Zoo("US1_UNCI.dcm")},
+      {v1::OBJECT_KIND_CLINICAL_TABLE, "patient_id,sex\nZqpatient,F\n"},
+      {v1::OBJECT_KIND_CLINICAL_TABLE, "sex\nF\n"}};
+  Server::Answer answer = server.Ingest(all);
+  REQUIRE_OK(answer.status);
+  REQUIRE(answer.outcomes.size() == 5);
+  CHECK(answer.outcomes[0].state() == v1::Outcome::STATE_RELEASED);
+  CHECK(answer.outcomes[1].reason() == "NOT_DICOM");
+  CHECK(answer.outcomes[2].reason() == "POSSIBLE_BURNED_IN_TEXT");
+  CHECK(answer.outcomes[3].state() == v1::Outcome::STATE_RELEASED);
+  CHECK(answer.outcomes[4].reason() == "TABLE_PATIENT_COLUMN_MISSING");
+  CHECK(answer.summary.read() == 5);
+  CHECK(answer.summary.released() == 2);
+  CHECK(answer.summary.quarantined() == 3);
+  std::vector<v1::ReleasedObject> released = server.Released();
+  REQUIRE(released.size() == 2);
+  CHECK(released[0].kind() == v1::OBJECT_KIND_DICOM);
+  CHECK(released[1].kind() == v1::OBJECT_KIND_CLINICAL_TABLE);
+  REQUIRE_VALUE(std::string table, server.objects->Get(released[1].sha256()));
+  CHECK(table == absl::StrCat("patient_id,sex\n",
+                              server.deidentifier.pseudonym_keys().PatientCode("Zqpatient"),
+                              ",F\n"));
+  CHECK(server.Released(released[0].sequence()).size() == 1);
+
+  // The same again: the same outcome, stored once.
+  Server::Answer again = server.Ingest(all);
+  REQUIRE_OK(again.status);
+  CHECK(again.outcomes[0].repeated());
+  CHECK(server.Released().size() == 2);
+  base::SetLogSink(nullptr);
+  for (const std::string& line : lines) CHECK(line.find("Zqpatient") == std::string::npos);
+
+  // No original in the clear, and nothing left in the work folder.
+  REQUIRE_VALUE(std::vector<std::string> files, base::ListFiles(server.folder.path()));
+  for (const std::string& path : files) {
+    CHECK(path.find("/work/") == std::string::npos);
+    REQUIRE_VALUE(std::string content, base::ReadFile(path));
+    CHECK(content.find("Zqpatient") == std::string::npos);
+  }
+}
+
+TEST_CASE("quarantine: released after a look at the pixels, or deleted for good",
+          "[deidentification]") {
+  if (!HasZoo()) return;
+  Server server;
+  REQUIRE_OK(server
+                 .Ingest({{v1::OBJECT_KIND_DICOM, Zoo("US1_UNCI.dcm")},
+                          {v1::OBJECT_KIND_DICOM, "garbage"}})
+                 .status);
+  std::vector<v1::QuarantinedObject> held = server.Quarantined();
+  REQUIRE(held.size() == 2);
+  auto release = [&](const std::string& id, bool checked) {
+    grpc::ClientContext context;
+    server.Prepare(context);
+    v1::ReleaseQuarantinedRequest request;
+    request.set_id(id);
+    request.set_pixels_checked(checked);
+    v1::ReleaseQuarantinedResponse response;
+    REQUIRE_OK(rpc::FromGrpc(server.stub->ReleaseQuarantined(&context, request, &response)));
+    return response.outcome();
+  };
+  CHECK(release(held[0].id(), false).state() == v1::Outcome::STATE_QUARANTINED);
+  CHECK(release(held[1].id(), true).state() == v1::Outcome::STATE_QUARANTINED);
+  CHECK(server.Released().empty());
+  CHECK(release(held[0].id(), true).state() == v1::Outcome::STATE_RELEASED);
+  CHECK(server.Released().size() == 1);
+  grpc::ClientContext context;
+  server.Prepare(context);
+  v1::DeleteQuarantinedRequest request;
+  request.set_id(held[1].id());
+  v1::DeleteQuarantinedResponse response;
+  REQUIRE_OK(rpc::FromGrpc(server.stub->DeleteQuarantined(&context, request, &response)));
+  CHECK(server.Quarantined().empty());
+  REQUIRE_VALUE(std::vector<std::string> left, base::ListFiles(server.folder / "quarantine"));
+  CHECK(left.empty());
+  grpc::ClientContext again;
+  server.Prepare(again);
+  REQUIRE_REASON(rpc::FromGrpc(server.stub->DeleteQuarantined(&again, request, &response)),
+                 absl::StatusCode::kNotFound, "QUARANTINE_NOT_FOUND");
+}
+
+TEST_CASE("ingest: a wrong digest quarantines, a broken stream and a wrong caller are refused",
+          "[deidentification]") {
+  if (!HasZoo()) return;
+  Server server;
+  Server::Answer wrong =
+      server.Ingest({{v1::OBJECT_KIND_DICOM, Zoo("explicit_VR-UN.dcm")}}, "holder", true);
+  REQUIRE(wrong.outcomes.size() == 1);
+  CHECK(wrong.outcomes[0].reason() == "DIGEST_WRONG");
+  CHECK(server.Released().empty());
+  REQUIRE_REASON(server.Ingest({{v1::OBJECT_KIND_DICOM, "x"}}, "researcher").status,
+                 absl::StatusCode::kPermissionDenied, "ROLE_NEEDED");
+  REQUIRE_REASON(server.Ingest({{v1::OBJECT_KIND_UNSPECIFIED, "x"}}).status,
+                 absl::StatusCode::kInvalidArgument, "STREAM_MALFORMED");
+  // Half-close without Finish is no end.
+  grpc::ClientContext context;
+  server.Prepare(context);
+  auto stream = server.stub->Ingest(&context);
+  v1::IngestRequest request;
+  request.mutable_header()->set_kind(v1::OBJECT_KIND_DICOM);
+  request.mutable_header()->set_size(10);
+  stream->Write(request);
+  stream->WritesDone();
+  v1::IngestResponse response;
+  CHECK_FALSE(stream->Read(&response));
+  CHECK(stream->Finish().error_code() == grpc::StatusCode::CANCELLED);
+  REQUIRE_VALUE(std::vector<std::string> left, base::ListFiles(server.folder / "work"));
+  CHECK(left.empty());
+}
+
+TEST_CASE("deidentify: the clean object comes back as the folder run writes it",
+          "[deidentification]") {
+  if (!HasZoo()) return;
+  Server server;
+  std::string source = Zoo("693_J2KR.dcm");
+  grpc::ClientContext context;
+  server.Prepare(context);
+  auto stream = server.stub->Deidentify(&context);
+  v1::DeidentifyRequest request;
+  request.mutable_header()->set_kind(v1::OBJECT_KIND_DICOM);
+  request.mutable_header()->set_size(static_cast<int64_t>(source.size()));
+  stream->Write(request);
+  std::thread sender([&] {
+    v1::DeidentifyRequest part;
+    for (size_t at = 0; at < source.size(); at += 4096) {
+      part.set_chunk(source.substr(at, 4096));
+      stream->Write(part);
+    }
+    part.mutable_end()->set_sha256(crypto::Sha256Hex(source));
+    stream->Write(part);
+    stream->WritesDone();
+  });
+  std::string clean;
+  v1::DeidentifyResponse response;
+  v1::Outcome report;
+  while (stream->Read(&response)) {
+    clean += response.chunk();
+    if (response.has_report()) report = response.report();
+  }
+  sender.join();
+  REQUIRE_OK(rpc::FromGrpc(stream->Finish()));
+  CHECK(report.state() == v1::Outcome::STATE_RELEASED);
+  CHECK(report.bytes() == static_cast<int64_t>(clean.size()));
+  REQUIRE_OK(server.Ingest({{v1::OBJECT_KIND_DICOM, source}}).status);
+  CHECK(server.Released()[0].sha256() == crypto::Sha256Hex(clean));
+}
+
+TEST_CASE("folder: files that are left alone are taken in and removed", "[deidentification]") {
+  if (!HasZoo()) return;
+  Server server;
+  REQUIRE_OK(base::MakeDirectories(server.folder / "in"));
+  REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/a", Zoo("explicit_VR-UN.dcm")));
+  REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/b", "garbage"));
+  struct AheadClock final : base::Clock {
+    absl::Time Now() const override { return base::SystemClock::Get().Now() + ahead; }
+    absl::Duration ahead;
+  } now;
+  FolderWatch watch(server.folder / "in", absl::Seconds(60), *server.intake, now);
+  REQUIRE_VALUE(FolderWatch::Pass early, watch.Look());
+  CHECK(early.released + early.quarantined == 0);
+  now.ahead = absl::Minutes(2);
+  REQUIRE_VALUE(FolderWatch::Pass pass, watch.Look());
+  CHECK(pass.released == 1);
+  CHECK(pass.quarantined == 1);
+  REQUIRE_VALUE(std::vector<std::string> left, base::ListFiles(server.folder / "in"));
+  CHECK(left.empty());
+}
+
+}  // namespace
+}  // namespace oncomesh::deidentification
