@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "libs/base/status_macros.h"
 #include "services/training/hub_fixture.h"
 #include "services/training/process_runner.h"
 #include "services/training/task_worker.h"
@@ -317,7 +318,10 @@ TEST_CASE("node: an upload that is cut goes on; one that was finished is not tra
   // Killed after the result was kept and before the hub had it.
   run = hub.Submit(node.Plan(), {"north"});
   node.client.uploads_to_lose = 1;
-  node.stop.Stop();
+  node.fake.act = [&, good = node.fake.act](const TrainerJob& job) {
+    node.stop.Stop();
+    return good(job);
+  };
   REQUIRE_OK(node.worker->RunOnce());
   CHECK(node.fake.runs == 2);
   ChangeSignal fresh;
@@ -485,6 +489,8 @@ assert open('/data/cases/one/image').read() == 'voxels'
 open('/out/result', 'w').write('done')
 open('/cache/kept', 'w').write('kept')
 open('/tmp/x', 'w').write('x')
+open('/dev/shm/x', 'w').write('x')
+open('/dev/null', 'w').write('x')
 print('ok')
 )");
   INFO(good.log);
@@ -514,7 +520,10 @@ must_fail('network', lambda: socket.create_connection(('127.0.0.1', 22), 1))
 must_fail('route', lambda: socket.create_connection(('192.0.2.1', 80), 1))
 must_fail('signal', lambda: os.kill()",
                                         getpid(), R"(, 0))
-must_fail('mount', lambda: os.mkdir('/etc/new'))
+must_fail('make folder', lambda: os.mkdir('/etc/new'))
+must_fail('write root', lambda: open('/new', 'w'))
+must_fail('write devices', lambda: open('/dev/new', 'w'))
+must_fail('write work', lambda: open('/work/new', 'w'))
 must_fail('root', lambda: os.setuid(0))
 if len([e for e in os.environ if e.startswith('ONCOMESH')]) != 1: failed.append('environment')
 if [i for i in os.listdir('/sys/class/net')] if os.path.isdir('/sys/class/net') else []: failed.append('interfaces')

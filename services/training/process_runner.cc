@@ -18,6 +18,11 @@
 namespace oncomesh::training {
 namespace {
 
+// The root that bubblewrap builds is a tmpfs without a limit: nothing more is made in it.
+void AddReadOnlyRoot(std::vector<std::string>& argv) {
+  argv.insert(argv.end(), {"--remount-ro", "/"});
+}
+
 void Add(std::vector<std::string>& argv, std::initializer_list<absl::string_view> words) {
   for (absl::string_view word : words) argv.emplace_back(word);
 }
@@ -88,14 +93,16 @@ std::vector<std::string> ProcessRunner::Sandbox(bool with_proc) const {
              "/etc/ld.so.cache", "/etc/ld.so.cache"});
   for (const std::string& folder : options_.readable) Add(argv, {"--ro-bind", folder, folder});
   if (with_proc) Add(argv, {"--proc", "/proc"});
-  Add(argv, {"--dev", "/dev", "--size", absl::StrCat(options_.temporary_bytes), "--tmpfs", "/tmp",
-             "--dir", "/work"});
+  Add(argv, {"--dev", "/dev", "--size", absl::StrCat(options_.temporary_bytes), "--tmpfs",
+             "/dev/shm", "--remount-ro", "/dev", "--size", absl::StrCat(options_.temporary_bytes),
+             "--tmpfs", "/tmp", "--dir", "/work"});
   return argv;
 }
 
 absl::Status ProcessRunner::Probe(bool with_proc) const {
   base::ChildCommand command;
   command.argv = Sandbox(with_proc);
+  AddReadOnlyRoot(command.argv);
   Add(command.argv, {"--", "/usr/bin/true"});
   command.environment = {"PATH=/usr/bin:/bin"};
   command.deadline = absl::Seconds(20);
@@ -138,6 +145,7 @@ absl::StatusOr<TrainerEnd> ProcessRunner::Run(const TrainerJob& job,
       {"--ro-bind", job.trainer_folder, "/trainer", "--ro-bind", job.task_file, "/work/task.json",
        "--bind", job.out_folder, "/out", "--bind", job.cache_folder, "/cache"});
   for (const auto& [from, to] : job.inputs) Add(command.argv, {"--ro-bind", from, to});
+  AddReadOnlyRoot(command.argv);
   Add(command.argv, {"--chdir", "/trainer", "--"});
   command.argv.insert(command.argv.end(), job.command.begin(), job.command.end());
   std::string path;
