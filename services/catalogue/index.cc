@@ -77,6 +77,12 @@ std::shared_ptr<const Index> IndexBuilder::Build() && {
   size_t series = index.study_of_series_.size();
   index.first_study_.push_back(static_cast<uint32_t>(studies));
   index.first_series_.push_back(static_cast<uint32_t>(series));
+  for (uint32_t study : index.first_study_) {
+    index.first_series_of_patient_.push_back(index.first_series_[study]);
+  }
+  for (uint32_t study : index.study_of_series_) {
+    index.patient_of_series_.push_back(index.patient_of_study_[study]);
+  }
   index.exists_ = {Bits(patients), Bits(studies), Bits(series)};
   for (size_t row : real_patients_) index.exists_[0].Set(row);
   for (size_t row : real_studies_) index.exists_[1].Set(row);
@@ -134,6 +140,14 @@ Bits Index::Expand(const Bits& rows, Level from, Level to) const {
 Bits Index::Project(const Bits& rows, Level from, Level to) const {
   if (from == to) return rows;
   Bits out(RowCount(to));
+  if (from == Level::kSeries && to == Level::kPatient) {
+    for (size_t row = rows.Next(0); row < rows.size();) {
+      size_t patient = patient_of_series_[row];
+      out.Set(patient);
+      row = rows.Next(first_series_of_patient_[patient + 1]);
+    }
+    return out;
+  }
   // One row is enough for its parent: the search goes on behind the parent's last row.
   size_t row = rows.Next(0);
   while (row < rows.size()) {

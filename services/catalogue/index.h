@@ -84,6 +84,8 @@ class Index {
   // first_study_[p] … first_study_[p + 1] are the studies of patient p; likewise for series.
   std::vector<uint32_t> first_study_, first_series_;
   std::vector<uint32_t> patient_of_study_, study_of_series_;
+  // The same from patients to series at once, which every count needs.
+  std::vector<uint32_t> first_series_of_patient_, patient_of_series_;
   std::vector<int64_t> series_ids_;
   std::map<const terminology::Variable*, Column> columns_;
 };
