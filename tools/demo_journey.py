@@ -109,7 +109,7 @@ def make_plan(datasets: list[str], digest: str, modalities: list[str]) -> dict[s
     return {
         "name": "Tumour voxels of " + "/".join(modalities),
         "strategy": "NEWTON",
-        "rounds": 12,
+        "rounds": 15,
         "datasets": datasets,
         "roundDeadline": "900s",
         "trainer": {"name": TRAINER, "digest": digest},
@@ -118,7 +118,7 @@ def make_plan(datasets: list[str], digest: str, modalities: list[str]) -> dict[s
         "statistics": {"tensors": {"count": {"shape": [1]}, "sum": {"shape": [features]},
                                    "sum_of_squares": {"shape": [features]}}},
         "step": {"l2": 1e-6, "unregularised": ["intercept"]},
-        "hyperparameters": {"threshold": 0.4},
+        "hyperparameters": {"threshold": 0.25},
         "metrics": ["loss", "auc", "dice"],
         "evaluate": {"heldOut": 0.34, "salt": "demo"},
     }

@@ -7,13 +7,18 @@ from itertools import combinations
 import numpy as np
 from oncomesh.trainer import Case, LogisticTrainer, Samples, run
 
-SCALES = (2.0, 6.0, 18.0)  # mm; below a voxel, a lesion's edge, a lesion
-# Soft tissue in hundreds of HU; uptake by its logarithm, for it spans two decades; MR as prepared.
-INTENSITY = {
-    "CT": lambda hu: np.clip(hu, -200, 200) / 100,
-    "PT": lambda suv: np.log1p(np.maximum(suv, 0)),
-    "MR": lambda intensity: intensity,
-}
+SCALES = (2.0, 5.0, 15.0)  # mm: about a voxel, a lesion's edge, a lesion
+
+
+def intensity(case: Case, modality: str, body: np.ndarray) -> np.ndarray:
+    """CT keeps its unit, Hounsfield's, which means the same everywhere. Uptake spans two decades
+    and depends on the patient: its logarithm, relative to the patient's body; MR relative too.
+    """
+    values = case.volume(modality).array
+    if modality == "CT":
+        return np.asarray(np.clip(values, -110, 290) / 100 - 0.9)  # fat to vessels: -2 to 2
+    values = np.log1p(np.maximum(values, 0)) if modality == "PT" else values
+    return (values - values[body].mean()) / (values[body].std() + 1e-6)
 
 
 def samples(case: Case, modalities: Sequence[str]) -> Samples:
@@ -25,14 +30,14 @@ def samples(case: Case, modalities: Sequence[str]) -> Samples:
     body = ndimage.gaussian_filter((ct.array > -300).astype(np.float32), scales[0]) > 0.5
     features, middle = [], []
     for modality in modalities:
-        image = INTENSITY[modality](case.volume(modality).array)
-        relative = (image - image[body].mean()) / (image[body].std() + 1e-6)  # of this patient
-        smooth = [ndimage.gaussian_filter(relative, s, truncate=3) for s in scales]
-        squares = ndimage.gaussian_filter(relative**2, scales[1], truncate=3)
+        image = intensity(case, modality, body)
+        smooth = [ndimage.gaussian_filter(image, s, truncate=3) for s in scales]
+        squares = [ndimage.gaussian_filter(image**2, s, truncate=3) for s in scales[1:]]
         features += [*smooth, *(s**2 for s in smooth)]
-        features += [ndimage.gaussian_filter(image, scales[1], truncate=3)]
-        features += [ndimage.gaussian_gradient_magnitude(relative, scales[1] * 0.7, truncate=3)]
-        features += [np.sqrt(np.maximum(squares - smooth[1] ** 2, 0))]  # heterogeneity
+        features += [
+            np.sqrt(np.maximum(q - s**2, 0)) for q, s in zip(squares, smooth[1:], strict=True)
+        ]
+        features += [ndimage.gaussian_gradient_magnitude(image, 0.7 * scales[1], truncate=3)]
         middle += [smooth[1]]
     features += [a * b for a, b in combinations(middle, 2)]  # bright in both
     table = np.stack([feature[body] for feature in features], axis=1).astype(np.float32)

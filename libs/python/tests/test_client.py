@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -405,3 +406,41 @@ def test_without_a_context_there_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("ONCOMESH_CONTEXT", raising=False)
     with pytest.raises(oncomesh.MeshError, match="ONCOMESH_CONTEXT"):
         oncomesh.connect()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A CA and a certificate for 127.0.0.1, made by openssl."""
+    extensions = tmp_path / "san.cnf"
+    extensions.write_text("subjectAltName=IP:127.0.0.1\n")
+    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    sign = ["openssl", "x509", "-req", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
+    for command in (
+        [*new, "-x509", "-subj", "/CN=test ca", "-keyout", "ca.key", "-out", "ca.crt"],
+        [*new, "-subj", "/CN=front door", "-keyout", "tls.key", "-out", "tls.csr"],
+        [*sign, "-in", "tls.csr", "-extfile", "san.cnf", "-out", "tls.crt"],
+        [*new, "-x509", "-subj", "/CN=other ca", "-keyout", "other.key", "-out", "other.crt"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_the_front_door_must_chain_to_the_contexts_authority(hub: Hub, authority: Path) -> None:
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    people_pb2_grpc.add_PeopleServiceServicer_to_server(hub, server)
+    pair = ((authority / "tls.key").read_bytes(), (authority / "tls.crt").read_bytes())
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    (authority / "token").write_text("a.b.c\n")
+    for ca, known in (("ca.crt", True), ("other.crt", False)):
+        context = {"endpoint": f"127.0.0.1:{port}", "caFile": ca, "tokenFile": "token"}
+        (authority / "context.json").write_text(json.dumps(context))
+        with oncomesh.connect(authority / "context.json") as mesh:
+            if known:
+                assert mesh.whoami()[0] == "researcher"
+                assert hub.metadata[-1]["authorization"] == "Bearer a.b.c"
+            else:
+                with pytest.raises(oncomesh.UnavailableError, match="FRONT_DOOR_UNREACHABLE"):
+                    mesh.whoami()
+    assert len(hub.asked) == 1
+    server.stop(None)
