@@ -98,18 +98,17 @@ void RequirePattern(const std::string& bytes) {
 
 TEST_CASE("pixels: every encoding of an image gives the same values") {
   DJEncoderRegistration::registerCodecs();
-  DJLSEncoderRegistration::registerCodecs();
   DcmRLEEncoderRegistration::registerCodecs();
   DcmRLERepresentationParameter rle;
   DJ_RPLossless jpeg;
-  DJLSRepresentationParameter jpeg_ls(0, OFTrue);
   RequirePattern(Image(EXS_LittleEndianExplicit));
   RequirePattern(Image(EXS_LittleEndianImplicit));
   RequirePattern(Image(EXS_BigEndianExplicit));
   RequirePattern(Image(EXS_DeflatedLittleEndianExplicit));
   RequirePattern(Image(EXS_RLELossless, &rle));
   RequirePattern(Image(EXS_JPEGProcess14SV1, &jpeg));
-  RequirePattern(Image(EXS_JPEGLSLossless, &jpeg_ls));
+  // Not JPEG-LS: DCMTK's encoder stops the program at sign-extended 12-bit values. Decoding it is
+  // tested on files that others wrote.
 }
 
 TEST_CASE("pixels: what does not hold together has a reason") {

@@ -48,14 +48,14 @@ absl::StatusOr<Segmentation> ReadSegmentation(absl::string_view bytes) {
   for (signed long i = 0;; ++i) {
     DcmItem* item = nullptr;
     if (dataset.findAndGetSequenceItem(DCM_SegmentSequence, item, i).bad()) break;
-    auto number = Number(*item, DCM_SegmentNumber);
+    auto number = WholeNumber(*item, DCM_SegmentNumber);
     if (!number) return Invalid("a segment has no number");
-    out.segments.push_back({static_cast<int>(*number), Text(*item, DCM_SegmentLabel), {}});
+    out.segments.push_back({*number, Text(*item, DCM_SegmentLabel), {}});
   }
   for (size_t frame = 0; frame < image.slices.size(); ++frame) {
     FunctionalGroups groups(dataset, /*enhanced=*/true, frame);
     DcmItem* item = groups.Find(DCM_SegmentIdentificationSequence);
-    auto number = item == nullptr ? std::nullopt : Number(*item, DCM_ReferencedSegmentNumber);
+    auto number = item == nullptr ? std::nullopt : WholeNumber(*item, DCM_ReferencedSegmentNumber);
     auto segment = std::find_if(out.segments.begin(), out.segments.end(),
                                 [&](const Segment& s) { return number && s.number == *number; });
     if (segment == out.segments.end()) return Invalid("a frame belongs to no listed segment");

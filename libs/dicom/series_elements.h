@@ -35,6 +35,13 @@ inline std::optional<double> Number(DcmItem& item, const DcmTagKey& tag,
   return std::nullopt;
 }
 
+// The same as a whole number that fits an int; nothing for any other.
+inline std::optional<int> WholeNumber(DcmItem& item, const DcmTagKey& tag) {
+  auto value = Number(item, tag);
+  if (!value || *value != std::floor(*value) || std::abs(*value) > 2e9) return std::nullopt;
+  return static_cast<int>(*value);
+}
+
 // Where the attributes of a frame stand: in the functional groups of an enhanced object, its own
 // first, or at top level of a classic one (PS3.3 C.7.6.16).
 class FunctionalGroups {

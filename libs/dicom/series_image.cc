@@ -27,6 +27,9 @@ absl::Status NoPlace(absl::string_view why) {
 
 // Cosines are written with few digits; further off than this they are no pair of axes.
 constexpr double kUnitTolerance = 1e-3;
+// Further away, or coarser, nothing of a patient is, mm.
+constexpr double kFarthest = 1e6;
+constexpr double kCoarsest = 1e4;
 
 absl::Status ReadPlane(const FunctionalGroups& groups, Slice& slice) {
   DcmItem* position = groups.Find(DCM_PlanePositionSequence);
@@ -37,7 +40,9 @@ absl::Status ReadPlane(const FunctionalGroups& groups, Slice& slice) {
   }
   for (size_t i = 0; i < 3; ++i) {
     auto value = Number(*position, DCM_ImagePositionPatient, i);
-    if (!value) return NoPlace("Image Position (Patient) is missing or no number");
+    if (!value || std::abs(*value) > kFarthest) {
+      return NoPlace("Image Position (Patient) is missing or no place");
+    }
     slice.position[i] = *value;
   }
   for (size_t i = 0; i < 6; ++i) {
@@ -53,8 +58,9 @@ absl::Status ReadPlane(const FunctionalGroups& groups, Slice& slice) {
   }
   auto row_spacing = Number(*measures, DCM_PixelSpacing, 0);
   auto column_spacing = Number(*measures, DCM_PixelSpacing, 1);
-  if (!row_spacing || !column_spacing || *row_spacing <= 0 || *column_spacing <= 0) {
-    return NoPlace("Pixel Spacing is missing or not positive");
+  auto usable = [](std::optional<double> mm) { return mm && *mm >= 1e-6 && *mm <= kCoarsest; };
+  if (!usable(row_spacing) || !usable(column_spacing)) {
+    return NoPlace("Pixel Spacing is missing or impossible");
   }
   slice.row_spacing = *row_spacing;
   slice.column_spacing = *column_spacing;

@@ -88,10 +88,10 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
     });
   }));
   RETURN_IF_ERROR(ForEachItem(dataset, DCM_StructureSetROISequence, [&](DcmItem& item) {
-    auto number = Number(item, DCM_ROINumber);
+    auto number = WholeNumber(item, DCM_ROINumber);
     if (!number) return Invalid("a region has no number");
     RegionOfInterest region;
-    region.number = static_cast<int>(*number);
+    region.number = *number;
     region.name = Text(item, DCM_ROIName);
     region.frame_of_reference_uid = Text(item, DCM_ReferencedFrameOfReferenceUID);
     out.regions.push_back(std::move(region));
@@ -99,7 +99,7 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
   }));
   size_t points = 0;
   RETURN_IF_ERROR(ForEachItem(dataset, DCM_ROIContourSequence, [&](DcmItem& item) -> absl::Status {
-    auto number = Number(item, DCM_ReferencedROINumber);
+    auto number = WholeNumber(item, DCM_ReferencedROINumber);
     auto region =
         std::find_if(out.regions.begin(), out.regions.end(),
                      [&](const RegionOfInterest& r) { return number && r.number == *number; });

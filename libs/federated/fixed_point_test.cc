@@ -44,6 +44,35 @@ TEST_CASE("fixed point: every order of the summands gives the same bits, where f
   CHECK(floats_differ);
 }
 
+TEST_CASE("fixed point: every place of a vector is computed as if it stood alone") {
+  // One value at a time goes through the plain loop, many through the vector instructions.
+  std::mt19937_64 random(11);
+  std::uniform_real_distribution<double> exponent(-60, 12), fraction(-1, 1);
+  const int scale = 45;
+  std::vector<double> wide(4099);
+  std::vector<float> narrow(4099);
+  for (size_t i = 0; i < wide.size(); ++i) {
+    wide[i] = std::ldexp(fraction(random), static_cast<int>(exponent(random)));
+    narrow[i] =
+        static_cast<float>(std::ldexp(fraction(random), static_cast<int>(exponent(random))));
+  }
+  FixedPointSum all(wide.size(), scale);
+  REQUIRE_OK(all.Add(absl::MakeConstSpan(wide), 3));
+  REQUIRE_OK(all.Add(absl::MakeConstSpan(narrow), 12345));
+  REQUIRE_OK(all.Subtract(absl::MakeConstSpan(wide), 1));
+  int64_t saturated = 0;
+  for (size_t i = 0; i < wide.size(); ++i) {
+    FixedPointSum one(1, scale);
+    REQUIRE_OK(one.Add(absl::MakeConstSpan(&wide[i], 1), 3));
+    REQUIRE_OK(one.Add(absl::MakeConstSpan(&narrow[i], 1), 12345));
+    REQUIRE_OK(one.Subtract(absl::MakeConstSpan(&wide[i], 1), 1));
+    REQUIRE(one.raw()[0] == all.raw()[i]);
+    saturated += one.saturated();
+  }
+  CHECK(saturated > 0);
+  CHECK(all.saturated() == saturated);
+}
+
 TEST_CASE("fixed point: sums of numbers that the grid holds are exact") {
   // Whole numbers and eighths: every float64 sum below is exact, so it is the oracle.
   FixedPointSum sum(3, 3);

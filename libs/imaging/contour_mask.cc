@@ -23,6 +23,15 @@ absl::Status Refused(absl::string_view reason, absl::string_view message) {
   return base::Error(StatusCode::kFailedPrecondition, reason, message);
 }
 
+absl::Status Outside() {
+  return Refused("ROI_OUTSIDE_SERIES",
+                 "contours of the region lie beyond the first or last slice of the series; use the "
+                 "series it was drawn on");
+}
+
+// Contours further out than this many voxels are on no image.
+constexpr double kFarthest = 1e6;
+
 using Point = std::array<double, 2>;  // continuous column and row index
 using Polygon = std::vector<Point>;
 
@@ -118,22 +127,19 @@ absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, c
     double low = INFINITY, high = -INFINITY;
     for (const auto& point : contour.points) {
       Vector3 index = grid.Index(point);
+      if (!(std::abs(index[0]) < kFarthest && std::abs(index[1]) < kFarthest)) return Outside();
       polygon.push_back({index[0], index[1]});
       low = std::min(low, index[2]);
       high = std::max(high, index[2]);
     }
-    if (high - low > kFlatness) {
+    if (!(high - low <= kFlatness)) {
       return Refused("ROI_OTHER_PLANE",
                      "contours of the region do not lie in the planes of the series; use the "
                      "series it was drawn on");
     }
     double place = (low + high) / 2;
     double nearest = std::round(place);
-    if (nearest < 0 || nearest >= static_cast<double>(grid.size[2])) {
-      return Refused("ROI_OUTSIDE_SERIES",
-                     "contours of the region lie beyond the first or last slice of the series; "
-                     "use the series it was drawn on");
-    }
+    if (!(nearest >= 0 && nearest < static_cast<double>(grid.size[2]))) return Outside();
     slices[static_cast<int64_t>(nearest)].push_back(std::move(polygon));
     ++result.contours;
   }

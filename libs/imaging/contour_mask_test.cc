@@ -116,6 +116,11 @@ TEST_CASE("contours: what cannot be a mask has a reason") {
   Contour tilted = Square(1, 5, 2);
   tilted.points[0][2] = 3;
   REQUIRE_REASON(Fault({tilted}), refused, "ROI_OTHER_PLANE");
+  Contour far = Square(1, 5, 2);
+  far.points[0][0] = 1e300;
+  REQUIRE_REASON(Fault({far}), refused, "ROI_OUTSIDE_SERIES");
+  far.points[0] = {1, 1, 1e308};
+  REQUIRE_FALSE(Fault({far}).ok());
   Contour open = Square(1, 5, 2);
   open.type = Contour::Type::kOther;
   REQUIRE_REASON(Fault({open}), refused, "ROI_EMPTY");

@@ -42,6 +42,11 @@ absl::Status Unsupported(absl::string_view why) {
                      absl::StrCat("this kind of NIfTI file is not read here: ", why));
 }
 
+absl::Status Truncated() {
+  return base::Error(StatusCode::kInvalidArgument, "NIFTI_TRUNCATED",
+                     "the NIfTI file ends before its last voxel or is damaged");
+}
+
 template <typename T>
 void Store(std::string& header, size_t offset, T value) {
   std::memcpy(header.data() + offset, &value, sizeof(T));
@@ -227,16 +232,27 @@ class Source {
       if (result == Z_STREAM_END && !bytes_.empty()) {
         usable_ = inflateReset(&stream_) == Z_OK;
       } else if (result != Z_OK) {
+        ended_ = result == Z_STREAM_END;
         usable_ = false;
       }
     }
     return count == 0;
   }
 
+  // True when what was read is whole: of a compressed file the checksum at its end must fit. Up to
+  // 1 MiB behind the voxels is passed over.
+  bool Finish() {
+    if (!compressed_) return true;
+    char rest[4096];
+    for (size_t i = 0; i < 256 && usable_; ++i) Read(rest, sizeof(rest));
+    return ended_;
+  }
+
  private:
   absl::string_view bytes_;
   bool compressed_;
   bool usable_ = true;
+  bool ended_ = false;
   z_stream stream_{};
 };
 
@@ -251,8 +267,7 @@ absl::Status ReadVoxels(Source& source, bool swap, double slope, double intercep
     int64_t count = std::min(kPart, total - done);
     part.resize(static_cast<size_t>(count));
     if (!source.Read(reinterpret_cast<char*>(part.data()), part.size() * sizeof(T))) {
-      return base::Error(StatusCode::kInvalidArgument, "NIFTI_TRUNCATED",
-                         "the NIfTI file ends before its last voxel or is damaged");
+      return Truncated();
     }
     for (T raw : part) {
       T value = swap ? Swapped(raw) : raw;
@@ -416,14 +431,14 @@ absl::StatusOr<Volume> DecodeNifti(absl::string_view bytes) {
   }
   std::string extensions(static_cast<size_t>(offset) - kHeaderSize, '\0');
   if (!source.Read(extensions.data(), extensions.size())) {
-    return base::Error(StatusCode::kInvalidArgument, "NIFTI_TRUNCATED",
-                       "the NIfTI file ends before its first voxel");
+    return Truncated();
   }
   double slope = header.Real(kSclSlope), intercept = header.Real(kSclInter);
   // A slope of 0, or none at all, means that voxels are what they are.
   if (slope == 0 || !std::isfinite(slope) || !std::isfinite(intercept)) slope = 1, intercept = 0;
   RETURN_IF_ERROR(
       ReadVoxels(header.Get<int16_t>(kDatatype), source, swap, slope, intercept, volume));
+  if (!source.Finish()) return Truncated();
   return volume;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
@@ -208,8 +209,8 @@ Volume ResampleParallel(const Volume& input, const Grid& grid, const IndexMap& m
   auto growth = [&](size_t axis) {
     return static_cast<double>(grid.size[axis]) / static_cast<double>(input.grid.size[axis]);
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return growth(a) < growth(b); });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return std::pair(growth(a), a) < std::pair(growth(b), b); });
   Volume out = Pass(input, order[0], taps[order[0]]);
   out = Pass(out, order[1], taps[order[1]]);
   out = Pass(out, order[2], taps[order[2]]);

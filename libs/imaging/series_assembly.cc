@@ -177,9 +177,9 @@ absl::StatusOr<SeriesGeometry> CheckSeriesGeometry(const std::vector<ImageObject
       placed.push_back({i, k, at_origin.Index(objects[i].slices[k].position)});
     }
   }
-  // Stable, by place alone: the order of the files must not matter.
-  std::stable_sort(placed.begin(), placed.end(),
-                   [](const Placed& a, const Placed& b) { return a.at[2] < b.at[2]; });
+  // Two at the same place are an error further on, so the order of the files does not matter.
+  std::sort(placed.begin(), placed.end(),
+            [](const Placed& a, const Placed& b) { return a.at[2] < b.at[2]; });
   const Placed& lowest = placed.front();
   out.grid.origin = objects[lowest.object].slices[lowest.slice].position;
   out.grid.size = {first.columns, first.rows, static_cast<int64_t>(placed.size())};

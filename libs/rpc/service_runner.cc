@@ -2,6 +2,7 @@
 #include "libs/rpc/service_runner.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <openssl/pem.h>
@@ -202,6 +203,13 @@ absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits tr
   return absl::OkStatus();
 }
 
+// gRPC writes lines of its own form; here they become events like all others. Their text names
+// addresses and certificates, never the content of a call.
+void LogOfGrpc(gpr_log_func_args* line) {
+  base::Log(line->severity == GPR_LOG_SEVERITY_ERROR ? base::Level::kWarning : base::Level::kDebug,
+            "grpc.message", {{"text", line->message}});
+}
+
 constexpr char kUsage[] =
     "usage: oncomesh-%s --role=hub|node --config=FILE\n"
     "\n"
@@ -264,6 +272,7 @@ int RunServiceWith(int argc, char** argv, absl::string_view name, ServiceTraits 
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   base::SetLogService(name, "");
+  gpr_set_log_function(LogOfGrpc);
   absl::Status status = ReadConfig(config_path, config);
   if (status.ok()) base::SetLogService(name, common().site());
   if (status.ok() && check) {

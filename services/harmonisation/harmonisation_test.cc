@@ -30,7 +30,9 @@ std::vector<std::string> FilesOf(const std::string& patient) {
 
 CasePlan PlanOf(std::vector<std::string> modalities, double spacing = 4) {
   CasePlan plan;
-  for (std::string& modality : modalities) plan.modalities.push_back({std::move(modality)});
+  for (std::string& modality : modalities) {
+    plan.modalities.emplace_back().modality = std::move(modality);
+  }
   plan.spacing_mm = imaging::Vector3{spacing, spacing, spacing};
   plan.region = "GTV_Mass";
   return plan;
@@ -212,7 +214,7 @@ struct Server {
 TEST_CASE("harmonisation service: every call has a rule, and only the node's own may call") {
   REQUIRE_OK(rpc::CheckServiceRules("oncomesh.harmonisation.v1.HarmonisationService"));
   Server server;
-  for (const char* peer : {"hub/training", "node/south/training", "node/north/relay"}) {
+  for (const char* peer : {"hub/training", "node/south/training", "node/north/catalogue"}) {
     server.site.peer = peer;
     CHECK(server.Prepare({}).status().code() == absl::StatusCode::kPermissionDenied);
   }

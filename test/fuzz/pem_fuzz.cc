@@ -20,8 +20,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)PublicKey::FromPem(input);
   (void)PrivateKey::FromPem(input);
   if (VerifyChain(input, authority, now).ok() && input.find("BEGIN") == input.npos) std::abort();
-  (void)IssueCertificate(authority, key, input,
-                         {.uri = "spiffe://mesh/hub/x", .not_before = now, .not_after = now});
+  (void)IssueCertificate(
+      authority, key, input,
+      {.uri = "spiffe://mesh/hub/x", .dns = {}, .ips = {}, .not_before = now, .not_after = now});
   if (ERR_peek_error() != 0) std::abort();
   return 0;
 }

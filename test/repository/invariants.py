@@ -13,7 +13,7 @@ ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 GRPC = re.compile(r"^(grpc/|grpc\+\+/|grpcpp/)|\.grpc\.pb\.h$")
 # Files of a service that speak gRPC: its service layer, its clients of other services, its wiring.
-SPEAKS_GRPC = re.compile(r"(_service|_clients?|_runtime|wire|main|_fixture|_test|_contract_test)\.(h|cc)$")
+SPEAKS_GRPC = re.compile(r"(_service|_clients?|_runtime|file_stream|site_case_provider|wire|main|_fixture|_test|_contract_test)\.(h|cc)$")
 SQL = re.compile(r'"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE)\b')
 
 
