@@ -255,6 +255,7 @@ def test_a_count_tells_what_every_node_said(mesh: oncomesh.Mesh) -> None:
     assert [n.state for n in count.nodes] == ["ANSWERED", "UNREACHABLE"]
     assert count.nodes[1].value is None
     for shown in (repr(count), count._repr_html_()):
+        assert "hidden" not in shown  # nothing was: one node gave no answer
         assert "at least 20" in shown
         assert "NODE_TIMEOUT" in shown
         assert "unknown" in shown

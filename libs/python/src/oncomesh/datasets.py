@@ -198,7 +198,9 @@ class Count:
         rows: list[list[object]] = []
         for node in self.nodes:
             given = dict(node.groups)
-            row: list[object] = [node.node, node.state.lower(), _or_hidden(node.value)]
+            answered = node.state in ("ANSWERED", "PARTLY")
+            value = _or_hidden(node.value) if answered else ""
+            row: list[object] = [node.node, node.state.lower(), value]
             row += [_or_hidden(given[k]) if k in given else "" for k in keys]
             rows.append([*row, node.reasons])
         return f"{self.text}: {total}", heads, rows

@@ -90,10 +90,10 @@ class Listing(Sequence[T], Generic[T]):
         return iter(self._items)
 
     def __repr__(self) -> str:
-        return text_table(*self._cells())
+        return text_table(*self._cells()) + ("" if self._items else "\n(none)")
 
     def _repr_html_(self) -> str:
-        return html_table(*self._cells())
+        return html_table(*self._cells()) + ("" if self._items else "(none)")
 
     def _cells(self) -> tuple[str, list[str], list[list[object]]]:
         heads = [name for name, _ in self._columns]
