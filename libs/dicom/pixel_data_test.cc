@@ -29,18 +29,20 @@ namespace {
 
 constexpr int kRows = 12, kColumns = 10;
 
-std::vector<Uint16> Pattern() {
+// 12-bit values, signed ones in two's complement.
+std::vector<Uint16> Pattern(bool is_signed) {
   std::vector<Uint16> stored;
   for (int i = 0; i < kRows * kColumns; ++i) {
-    // Signed 12-bit values.
-    stored.push_back(static_cast<Uint16>((i * 30 - 1800) & 0x0fff));
+    stored.push_back(static_cast<Uint16>((i * 30 - (is_signed ? 1800 : 0)) & 0x0fff));
   }
   return stored;
 }
 
-double Expected(size_t i) { return (static_cast<int>(i) * 30 - 1800) * 0.5 - 10; }
+double Expected(size_t i, bool is_signed) {
+  return (static_cast<int>(i) * 30 - (is_signed ? 1800 : 0)) * 0.5 - 10;
+}
 
-void Fill(DcmDataset& data) {
+void Fill(DcmDataset& data, bool is_signed = true) {
   data.putAndInsertString(DCM_SOPClassUID, UID_CTImageStorage);
   data.putAndInsertString(DCM_SOPInstanceUID, "2.25.1");
   data.putAndInsertString(DCM_SeriesInstanceUID, "2.25.2");
@@ -57,8 +59,8 @@ void Fill(DcmDataset& data) {
   data.putAndInsertUint16(DCM_BitsAllocated, 16);
   data.putAndInsertUint16(DCM_BitsStored, 12);
   data.putAndInsertUint16(DCM_HighBit, 11);
-  data.putAndInsertUint16(DCM_PixelRepresentation, 1);
-  std::vector<Uint16> stored = Pattern();
+  data.putAndInsertUint16(DCM_PixelRepresentation, is_signed ? 1 : 0);
+  std::vector<Uint16> stored = Pattern(is_signed);
   data.putAndInsertUint16Array(DCM_PixelData, stored.data(), stored.size());
 }
 
@@ -76,20 +78,21 @@ std::string Encode(DcmFileFormat& file, E_TransferSyntax syntax) {
   return out;
 }
 
-std::string Image(E_TransferSyntax syntax, const DcmRepresentationParameter* parameter = nullptr) {
+std::string Image(E_TransferSyntax syntax, const DcmRepresentationParameter* parameter = nullptr,
+                  bool is_signed = true) {
   DcmFileFormat file;
-  Fill(*file.getDataset());
+  Fill(*file.getDataset(), is_signed);
   REQUIRE(file.getDataset()->chooseRepresentation(syntax, parameter).good());
   return Encode(file, syntax);
 }
 
-void RequirePattern(const std::string& bytes) {
+void RequirePattern(const std::string& bytes, bool is_signed = true) {
   REQUIRE_VALUE(ImageObject image, ReadImage(bytes));
   REQUIRE(image.slices.size() == 1);
   const Slice& slice = image.slices[0];
   REQUIRE(slice.values.size() == kRows * kColumns);
   for (size_t i = 0; i < slice.values.size(); ++i) {
-    REQUIRE(static_cast<double>(slice.values[i]) == Expected(i));
+    REQUIRE(static_cast<double>(slice.values[i]) == Expected(i, is_signed));
   }
   REQUIRE(slice.position == std::array<double, 3>{-10.5, 20, 30.25});
   REQUIRE(slice.row_spacing == 0.75);
