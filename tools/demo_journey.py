@@ -275,6 +275,24 @@ def audit(journey: Journey, nodes: list[str]) -> None:
         journey.report.setdefault("audit", {})[site] = {"size": verified["size"], "root": verified["root"]}
 
 
+def nothing_identifying(journey: Journey, folders: dict[str, Path]) -> None:
+    journey.title("Nothing that identifies a patient is in any file of the mesh: objects, databases, logs")
+    identifiers = sorted({patient.name.encode() for folder in folders.values() for patient in folder.iterdir()
+                          if patient.is_dir() and len(patient.name) >= 6})
+    found, files, size = [], 0, 0
+    for path in sorted(journey.mesh.rglob("*")):
+        if not path.is_file() or path.is_symlink():
+            continue
+        content = path.read_bytes()
+        files += 1
+        size += len(content)
+        found += [f"{path.relative_to(journey.mesh)}" for identifier in identifiers if identifier in content]
+    journey.say(f"  {len(identifiers)} patient identifiers searched in {files} files, {size / 1e6:.0f} MB: {len(found)} hits")
+    journey.report["residualSearch"] = {"identifiers": len(identifiers), "files": files, "bytes": size, "hits": len(found)}
+    if found:
+        raise Step(f"a patient identifier is in {found[:5]}")
+
+
 def revoke(journey: Journey, nodes: list[str], permit: str, plan: Path) -> None:
     journey.title("The permit is revoked; the next run is refused")
     started = time.monotonic()
@@ -319,6 +337,7 @@ def tell(journey: Journey, arguments: argparse.Namespace, folder: Path) -> None:
     compare(journey, nodes, plan, model)
     revoke(journey, nodes, permit, plan)
     audit(journey, nodes)
+    nothing_identifying(journey, folders)
     journey.say("\nWhere to go on:")
     journey.say(f"  build/release/bin/oncomesh up --dir {journey.mesh}      start this mesh again")
     journey.say(f"  export ONCOMESH_CONTEXT={journey.mesh}/contexts/researcher.json")
