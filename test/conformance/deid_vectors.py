@@ -18,7 +18,7 @@ def uid(text):
     raw = bytearray(mac(b"uid", text.encode())[:16])
     raw[6] = raw[6] & 0x0F | 0x80
     raw[8] = raw[8] & 0x3F | 0x80
-    return "2.25.%d" % int.from_bytes(raw, "big")
+    return f'2.25.{int.from_bytes(raw, "big")}'
 
 
 def code(domain, data):

@@ -98,7 +98,7 @@ def contour_mask(structure_set, shape, affine):
     for contour in structure_set.ROIContourSequence[0].ContourSequence:
         points = np.array(contour.ContourData, float).reshape(-1, 3)
         index = (inverse @ np.c_[points, np.ones(len(points))].T)[:3].T
-        z = int(round(index[:, 2].mean()))
+        z = round(index[:, 2].mean())
         mask[:, :, z] ^= polygon2mask(shape[:2], index[:, :2])
     return mask
 
