@@ -5,7 +5,8 @@
 // After osconfig.h.
 #include <dcmtk/dcmdata/dccodec.h>
 #include <dcmtk/dcmdata/dcistrmb.h>
-#include <dcmtk/dcmdata/dcrledrg.h>
+#include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <dcmtk/dcmjpls/djdecode.h>
@@ -19,6 +20,7 @@
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
 #include "libs/dicom/file_meta.h"
+#include "libs/dicom/pixel_rle.h"
 
 namespace oncomesh::dicom {
 namespace {
@@ -31,7 +33,6 @@ void Initialise() {
     OFLog::configure(OFLogger::OFF_LOG_LEVEL);
     DJDecoderRegistration::registerCodecs(EDC_never);  // monochrome only: no colour conversion
     DJLSDecoderRegistration::registerCodecs();
-    DcmRLEDecoderRegistration::registerCodecs();
   });
 }
 
@@ -214,6 +215,44 @@ absl::StatusOr<Frames> SplitFloat(const Number* numbers, uint64_t count,
   return frames;
 }
 
+absl::Status Undecodable() {
+  return base::Error(StatusCode::kDataLoss, "PIXELS_UNDECODABLE",
+                     "compressed pixel data cannot be decoded; fetch the object again or ask for "
+                     "it uncompressed");
+}
+
+// Each frame is one fragment (PS3.5 A.4.2).
+absl::StatusOr<Frames> DecodeRle(DcmPixelData& element, const PixelFormat& format) {
+  if (format.bits_allocated < 8) return FormatError("RLE of single bits");
+  DcmPixelSequence* fragments = nullptr;
+  if (element.getEncapsulatedRepresentation(EXS_RLELossless, nullptr, fragments).bad() ||
+      fragments == nullptr) {
+    return Undecodable();
+  }
+  if (fragments->card() < static_cast<unsigned long>(format.frames) + 1) return Truncated();
+  const size_t width = static_cast<size_t>(format.bits_allocated) / 8;
+  const size_t pixels = static_cast<size_t>(format.frame_pixels());
+  PixelFormat single = format;
+  single.frames = 1;
+  std::vector<uint32_t> buffer((pixels * width + 3) / 4);
+  Frames frames;
+  for (int64_t f = 0; f < format.frames; ++f) {
+    DcmPixelItem* item = nullptr;
+    Uint8* bytes = nullptr;
+    // The first item is the offset table.
+    if (fragments->getItem(item, static_cast<unsigned long>(f + 1)).bad() || item == nullptr ||
+        item->getUint8Array(bytes).bad() || bytes == nullptr) {
+      return Undecodable();
+    }
+    absl::string_view fragment(reinterpret_cast<const char*>(bytes), item->getLength());
+    auto* out = reinterpret_cast<uint8_t*>(buffer.data());
+    if (!DecodeRleFrame(fragment, pixels, width, out)) return Undecodable();
+    ASSIGN_OR_RETURN(Frames one, SplitNative(out, pixels * width, single));
+    frames.push_back(std::move(one[0]));
+  }
+  return frames;
+}
+
 absl::StatusOr<Frames> DecodeEncapsulated(DcmDataset& dataset, DcmPixelData& element,
                                           const PixelFormat& format) {
   Uint32 frame_size = 0;
@@ -233,11 +272,7 @@ absl::StatusOr<Frames> DecodeEncapsulated(DcmDataset& dataset, DcmPixelData& ele
     OFCondition done =
         element.getUncompressedFrame(&dataset, static_cast<Uint32>(f), fragment, buffer.data(),
                                      static_cast<Uint32>(buffer.size() * 4), colour, nullptr);
-    if (done.bad()) {
-      return base::Error(StatusCode::kDataLoss, "PIXELS_UNDECODABLE",
-                         "compressed pixel data cannot be decoded; fetch the object again or ask "
-                         "for it uncompressed");
-    }
+    if (done.bad()) return Undecodable();
     PixelFormat single = format;
     single.frames = 1;
     ASSIGN_OR_RETURN(Frames one, SplitNative(reinterpret_cast<const uint8_t*>(buffer.data()),
@@ -267,6 +302,7 @@ absl::StatusOr<Frames> Decode(DcmDataset& dataset, const PixelFormat& format) {
   auto* element = dynamic_cast<DcmPixelData*>(found);
   if (element == nullptr) return FormatError("the pixel data have an unknown form");
   DcmXfer syntax(dataset.getOriginalXfer());
+  if (dataset.getOriginalXfer() == EXS_RLELossless) return DecodeRle(*element, format);
   if (syntax.isEncapsulated()) {
     if (!DcmCodecList::canChangeCoding(dataset.getOriginalXfer(), EXS_LittleEndianExplicit)) {
       return base::Error(StatusCode::kUnimplemented, "TRANSFER_SYNTAX_UNSUPPORTED",
@@ -379,8 +415,7 @@ absl::StatusOr<Frames> DecodeFrames(DcmFileFormat& file, const PixelFormat& form
   try {
     return Decode(*file.getDataset(), format);
   } catch (const std::exception&) {
-    return base::Error(StatusCode::kDataLoss, "PIXELS_UNDECODABLE",
-                       "compressed pixel data cannot be decoded; fetch the object again");
+    return Undecodable();
   }
 }
 

@@ -13,11 +13,13 @@
 #include <dcmtk/dcmjpls/djrparam.h>
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "libs/base/files.h"
+#include "libs/dicom/pixel_rle.h"
 #include "libs/dicom/segmentation.h"
 #include "libs/dicom/series_image.h"
 #include "libs/dicom/structure_set.h"
@@ -112,6 +114,33 @@ TEST_CASE("pixels: every encoding of an image gives the same values") {
   RequirePattern(Image(EXS_JPEGProcess14SV1, &jpeg));
   // Not JPEG-LS: DCMTK's encoder stops the program at sign-extended 12-bit values. Decoding it is
   // tested on files that others wrote.
+}
+
+TEST_CASE("pixels: RLE as PS3.5 Annex G describes it, and nothing beyond its fragment") {
+  // Two 16-bit samples repeated, then two as they are: high bytes, then low bytes.
+  auto header = [](uint32_t segments, uint32_t first, uint32_t second) {
+    std::string out(64, '\0');
+    uint32_t values[] = {segments, first, second};
+    std::memcpy(out.data(), values, sizeof(values));
+    return out;
+  };
+  const std::string segments =
+      std::string("\xff\x01\x01\x02\x03", 5) + '\0' + std::string("\x80\x03\x0a\x0b\x0c\x0d", 6);
+  std::vector<uint16_t> out(4);
+  auto decode = [&](const std::string& fragment) {
+    return DecodeRleFrame(fragment, 4, 2, reinterpret_cast<uint8_t*>(out.data()));
+  };
+  REQUIRE(decode(header(2, 64, 70) + segments));
+  REQUIRE(out == std::vector<uint16_t>{0x010a, 0x010b, 0x020c, 0x030d});
+  REQUIRE_FALSE(decode(header(1, 64, 70) + segments));
+  REQUIRE_FALSE(decode(header(2, 64, 4000000000u) + segments));
+  REQUIRE_FALSE(decode(header(2, 4000000000u, 70) + segments));
+  REQUIRE_FALSE(decode(header(2, 0, 70) + segments));
+  REQUIRE_FALSE(decode(header(2, 72, 70) + segments));
+  for (size_t cut = 0; cut < segments.size(); ++cut) {
+    REQUIRE_FALSE(decode(header(2, 64, 70) + segments.substr(0, cut)));
+  }
+  REQUIRE_FALSE(decode(""));
 }
 
 TEST_CASE("pixels: what does not hold together has a reason") {

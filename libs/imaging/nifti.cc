@@ -201,10 +201,10 @@ class Source {
   explicit Source(absl::string_view bytes)
       : bytes_(bytes), compressed_(absl::StartsWith(bytes, "\x1f\x8b")) {
     if (!compressed_) return;
-    usable_ = inflateInit2(&stream_, MAX_WBITS + 16) == Z_OK;
+    opened_ = usable_ = inflateInit2(&stream_, MAX_WBITS + 16) == Z_OK;
   }
   ~Source() {
-    if (compressed_ && usable_) inflateEnd(&stream_);
+    if (opened_) inflateEnd(&stream_);
   }
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
@@ -251,6 +251,7 @@ class Source {
  private:
   absl::string_view bytes_;
   bool compressed_;
+  bool opened_ = false;
   bool usable_ = true;
   bool ended_ = false;
   z_stream stream_{};
