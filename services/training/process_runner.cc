@@ -91,11 +91,12 @@ std::vector<std::string> ProcessRunner::Sandbox(bool with_proc) const {
   }
   Add(argv, {"--ro-bind-try", "/etc/alternatives", "/etc/alternatives", "--ro-bind-try",
              "/etc/ld.so.cache", "/etc/ld.so.cache"});
-  for (const std::string& folder : options_.readable) Add(argv, {"--ro-bind", folder, folder});
   if (with_proc) Add(argv, {"--proc", "/proc"});
   Add(argv, {"--dev", "/dev", "--size", absl::StrCat(options_.temporary_bytes), "--tmpfs",
              "/dev/shm", "--remount-ro", "/dev", "--size", absl::StrCat(options_.temporary_bytes),
              "--tmpfs", "/tmp", "--dir", "/work"});
+  // After /tmp is made: an environment may stand below it.
+  for (const std::string& folder : options_.readable) Add(argv, {"--ro-bind", folder, folder});
   return argv;
 }
 
