@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "libs/base/error.h"
+#include "libs/base/log.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/crypto/encoding.h"
@@ -94,7 +95,6 @@ absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
   response.set_token(EncodeInvitation({request.node(), secret, deps_.front_door, deps_.trust_domain,
                                        deps_.authority.certificate_pem()}));
   response.mutable_expire_time()->set_seconds(absl::ToUnixSeconds(invitation.expires));
-  // A node that was removed before is expected again.
   return PushSuspended();
 }
 
@@ -108,6 +108,8 @@ absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse
   for (auto& certificate : certificates) *response.add_certificates() = std::move(certificate);
   response.set_ca_pem(deps_.authority.certificate_pem());
   response.set_trust_domain(deps_.trust_domain);
+  // The invitation is used up, so this call succeeds; a relay that cannot be told now is told soon.
+  if (absl::Status told = PushSuspended(); !told.ok()) base::LogError("relay.not_told", told);
   return absl::OkStatus();
 }
 
@@ -143,11 +145,15 @@ absl::StatusOr<v1::Node> Enrolment::Show(const std::string& node) {
 }
 
 absl::Status Enrolment::PushSuspended() {
+  // One after the other, so that the last list the relay gets is the newest.
+  base::MutexLock lock(push_mutex_);
   ASSIGN_OR_RETURN(int64_t epoch, deps_.store.Epoch());
   ASSIGN_OR_RETURN(std::vector<NodeRow> rows, deps_.store.Nodes());
   std::vector<std::string> suspended;
   for (const NodeRow& row : rows) {
-    if (row.state == v1::Node::STATE_SUSPENDED || row.state == v1::Node::STATE_REMOVED) {
+    // A node that is only invited has no business here yet; whoever calls in its name has the keys
+    // of one that was removed.
+    if (row.state != v1::Node::STATE_MEMBER) {
       suspended.push_back(row.name);
     }
   }

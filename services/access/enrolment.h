@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "libs/base/clock.h"
+#include "libs/base/mutex.h"
 #include "libs/base/random.h"
 #include "libs/rpc/caller.h"
 #include "oncomesh/access/v1/enrolment.pb.h"
@@ -70,7 +71,8 @@ class Enrolment {
   absl::StatusOr<v1::Node> Resume(const std::string& node);
   absl::StatusOr<v1::Node> Remove(const std::string& node);
 
-  // Tells the relay who is kept out; at start and after each change.
+  // Tells the relay who is kept out: everyone who is not a member. At start, after each change, and
+  // now and then, for a relay that was away.
   absl::Status PushSuspended();
 
  private:
@@ -78,6 +80,7 @@ class Enrolment {
   absl::StatusOr<v1::Node> Change(const std::string& node, const std::vector<v1::Node::State>& from,
                                   v1::Node::State to, const std::string& reason);
   Deps deps_;
+  base::Mutex push_mutex_;
 };
 
 }  // namespace oncomesh::access

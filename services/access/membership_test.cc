@@ -151,6 +151,20 @@ TEST_CASE("membership: a suspended node gets no certificates and is named to the
   REQUIRE_REASON(hub.enrolment->Suspend("porto", "x"), StatusCode::kNotFound, "NODE_NOT_FOUND");
 }
 
+TEST_CASE("membership: who holds the keys of a removed node stays out while its name is invited") {
+  Hub hub;
+  CHECK(hub.relay.suspended.empty());
+  const std::string token = hub.Invite("lisbon");
+  CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
+  Site site(hub);
+  REQUIRE_OK(site.Enrol(token));
+  CHECK(hub.relay.suspended.empty());
+  REQUIRE_OK(hub.enrolment->Remove("lisbon"));
+  CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
+  hub.Invite("lisbon");
+  CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
+}
+
 TEST_CASE("identity folders: renewal is due at half life, and is all or nothing") {
   Hub hub;
   testing::TemporaryFolder folder;

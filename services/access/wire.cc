@@ -85,9 +85,8 @@ class HubApp final : public rpc::App {
     // The hub renews its own certificates; the relay learns who is kept out. Both are looked at
     // again and again, since the relay starts after this service.
     housekeeper_ = std::thread([this] {
-      bool pushed = false;
       while (true) {
-        if (!pushed) pushed = enrolment_->PushSuspended().ok();
+        const bool pushed = enrolment_->PushSuspended().ok();
         absl::Status renewed = RenewOwn();
         if (!renewed.ok()) base::LogError("certificates.renewal_failed", renewed);
         base::MutexLock lock(mutex_);
