@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
+#include "libs/base/mutex.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/rpc/channel.h"
@@ -62,8 +63,26 @@ class GrpcHubClient final : public HubClient {
       : stub_(v1::TaskService::NewStub(std::move(channel))) {}
 
   absl::StatusOr<v1::AcquireTaskResponse> Acquire(const v1::AcquireTaskRequest& request) override {
-    return Call(&Stub::AcquireTask, request,
-                absl::Seconds(15) + absl::Seconds(request.wait().seconds()));
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, absl::Seconds(15) + absl::Seconds(request.wait().seconds()));
+    {
+      base::MutexLock lock(mutex_);
+      if (stopped_) return absl::CancelledError("the service is stopping");
+      waiting_ = &context;
+    }
+    v1::AcquireTaskResponse response;
+    absl::Status status = rpc::FromGrpc(stub_->AcquireTask(&context, request, &response));
+    {
+      base::MutexLock lock(mutex_);
+      waiting_ = nullptr;
+    }
+    RETURN_IF_ERROR(status);
+    return response;
+  }
+  void StopWaiting() override {
+    base::MutexLock lock(mutex_);
+    stopped_ = true;
+    if (waiting_ != nullptr) waiting_->TryCancel();
   }
   absl::Status Renew(const v1::RenewLeaseRequest& request) override {
     return Call(&Stub::RenewLease, request, absl::Seconds(10)).status();
@@ -94,6 +113,9 @@ class GrpcHubClient final : public HubClient {
   }
 
   std::unique_ptr<Stub> stub_;
+  base::Mutex mutex_;
+  grpc::ClientContext* waiting_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 absl::Status GrpcHubClient::Download(const std::string& task, const std::string& sha256,

@@ -18,6 +18,9 @@ class HubClient {
   virtual ~HubClient() = default;
   virtual absl::StatusOr<v1::AcquireTaskResponse> Acquire(
       const v1::AcquireTaskRequest& request) = 0;
+  // Ends an Acquire that waits, and every later one, with CANCELLED: a service that stops does not
+  // sit out the wait at the hub. A task that was on its way is handed out again. Any thread.
+  virtual void StopWaiting() {}
   virtual absl::Status Renew(const v1::RenewLeaseRequest& request) = 0;
   // Fetches an input into `path`, going on where an interrupted fetch ended; the file has the
   // digest when it returns OK. Errors also: DATA_LOSS (INPUT_HASH_MISMATCH).

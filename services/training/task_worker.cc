@@ -545,6 +545,7 @@ void TaskWorker::RunUntilStopped() {
   std::string last;
   while (!deps_.stop.stopped()) {
     absl::StatusOr<bool> worked = RunOnce();
+    if (deps_.stop.stopped()) return;
     const std::string now = worked.ok() ? "" : base::ReasonOf(worked.status());
     // Only a change of what is wrong is news.
     if (!worked.ok() && now != last) base::LogError("tasks.not_fetched", worked.status());

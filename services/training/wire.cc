@@ -148,6 +148,7 @@ class NodeApp final : public rpc::App {
   }
   void Drain() override {
     stop_.Stop();
+    hub_->StopWaiting();
     if (thread_.joinable()) thread_.join();
   }
 
