@@ -77,10 +77,12 @@ class AdminServiceImpl final : public admin::v1::AdminService::Service {
 };
 
 // The floor under the guard: a method that no rule names, or a client certificate of another trust
-// domain, never reaches a handler, even one that forgot the guard.
+// domain, never reaches a handler, even one that forgot the guard. Nor does one of another site:
+// those come through the site's relay, which knows who is suspended.
 class DefaultDeny final : public grpc::AuthMetadataProcessor {
  public:
-  explicit DefaultDeny(std::string trust_domain) : trust_domain_(std::move(trust_domain)) {}
+  DefaultDeny(std::string trust_domain, const std::string& site)
+      : trust_domain_(std::move(trust_domain)), node_(site == "hub" ? "" : site) {}
   bool IsBlocking() const override { return false; }
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context, OutputMetadata*,
                        OutputMetadata*) override {
@@ -90,15 +92,23 @@ class DefaultDeny final : public grpc::AuthMetadataProcessor {
       return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "no such call");
     }
     auto uris = context->FindPropertyValues("peer_uri");
-    if (uris.size() != 1 ||
-        PathOfUri(absl::string_view(uris[0].data(), uris[0].size()), trust_domain_).empty()) {
+    const std::string peer =
+        uris.size() != 1
+            ? ""
+            : PathOfUri(absl::string_view(uris[0].data(), uris[0].size()), trust_domain_);
+    if (peer.empty()) {
       return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "the client is not of this mesh");
+    }
+    if (NodeOfPath(peer) != node_) {
+      return grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
+                          "services of other sites come through the relay");
     }
     return grpc::Status::OK;
   }
 
  private:
   std::string trust_domain_;
+  std::string node_;  // empty at the hub
 };
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(grpc::ServerBuilder& builder,
@@ -173,7 +183,8 @@ absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits tr
     int port = 0;
     Harden(builder);
     auto credentials = IdentityServerCredentials(common.identity_dir(), Clients::kMesh);
-    credentials->SetAuthMetadataProcessor(std::make_shared<DefaultDeny>(common.trust_domain()));
+    credentials->SetAuthMetadataProcessor(
+        std::make_shared<DefaultDeny>(common.trust_domain(), common.site()));
     builder.AddListeningPort(common.listen(), credentials, &port);
     for (const Served& served : services) builder.RegisterService(served.service);
     grpc::ResourceQuota quota(std::string(name) + "-quota");
