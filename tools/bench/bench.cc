@@ -32,6 +32,11 @@ std::set<std::string>& Scratches() {
   return *folders;
 }
 
+std::set<pid_t>& Children() {
+  static auto* children = new std::set<pid_t>;
+  return *children;
+}
+
 pid_t Spawn(const std::vector<std::string>& arguments, int in, int out, const std::string& log) {
   std::vector<std::string> copies = arguments;
   std::vector<char*> argv;
@@ -59,6 +64,7 @@ void Pipe(int ends[2]) {
 
 void Fail(const std::string& why) {
   std::fprintf(stderr, "error: %s\n", why.c_str());
+  for (const pid_t child : Children()) kill(child, SIGKILL);
   for (const std::string& folder : Scratches()) {
     std::error_code ignored;
     std::filesystem::remove_all(folder, ignored);
@@ -131,6 +137,15 @@ double Cpu(const rusage& usage) {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+double CpuOf(pid_t pid) {
+  clockid_t clock{};
+  timespec time{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0) {
+    Fail("a process of the benchmark has gone");
+  }
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
 int64_t PeakResident(const std::string& pid) {
   const std::string text = Must(base::ReadFile("/proc/" + pid + "/status"));
   const size_t at = text.find("VmHWM:");
@@ -193,11 +208,13 @@ Process::Process(const std::vector<std::string>& arguments, const std::string& l
   close(out[1]);
   in_ = in[1];
   out_ = out[0];
+  Children().insert(pid_);
 }
 
 Process::~Process() {
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
+  Children().erase(pid_);
   close(in_);
   close(out_);
 }

@@ -17,7 +17,7 @@
 
 namespace oncomesh::bench {
 
-// Ends the program with 1; what stands in a scratch folder is removed.
+// Ends the program with 1; its processes end and its scratch folders are removed.
 [[noreturn]] void Fail(const std::string& why);
 void Must(const absl::Status& status);
 template <typename T>
@@ -48,6 +48,7 @@ class Options {
 double Now();         // of a steady clock
 double ProcessCpu();  // user and system time of this process
 double Cpu(const rusage& usage);
+double CpuOf(pid_t pid);  // user and system time of another process, in nanosecond steps
 // Peak resident memory of this process (VmHWM) or of another one, in bytes.
 int64_t PeakResident(const std::string& pid = "self");
 
