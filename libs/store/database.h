@@ -43,9 +43,10 @@ class Database {
 
   // Runs `body` in one serialisable transaction; commits when it returns OK, else rolls back and
   // returns its error. `body` may run again when the engine asks for a retry (busy, serialisation
-  // failure, at most 10 times), so it has no effects but on the database.
-  // Exceptions of SOCI inside `body` become UNAVAILABLE (DATABASE_ERROR), ALREADY_EXISTS
-  // (DUPLICATE_KEY) for a violated uniqueness, or RESOURCE_EXHAUSTED (DISK_FULL).
+  // failure, at most 10 times) and in the thread of another caller, so it has no effects but on the
+  // database and takes no lock. On SQLite, callers that come at once share one commit; each still
+  // has its own outcome. Exceptions of SOCI inside `body` become UNAVAILABLE (DATABASE_ERROR),
+  // ALREADY_EXISTS (DUPLICATE_KEY) for a violated uniqueness, or RESOURCE_EXHAUSTED (DISK_FULL).
   virtual absl::Status Transact(const std::function<absl::Status(soci::session&)>& body) = 0;
 
   // The same for reading only; sees one consistent state.
