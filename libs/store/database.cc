@@ -25,7 +25,9 @@ namespace oncomesh::store {
 namespace {
 
 constexpr int kAttempts = 10;
-constexpr size_t kConnections = 4;
+// Idle connections that are kept: one of SQLite is a few file handles, one of PostgreSQL a process.
+constexpr size_t kIdleSqlite = 16;
+constexpr size_t kIdlePostgresql = 4;
 constexpr size_t kLargestGroup = 64;
 constexpr long long kMigrationLock = 0x6f6e636f6d657368;  // "oncomesh", for pg_advisory_xact_lock
 
@@ -116,10 +118,11 @@ class SociDatabase final : public Database {
         *session << "SET client_min_messages TO warning";
       } else {
         // WAL with synchronous FULL: a commit that was acknowledged survives a power cut.
+        // The timeout comes first: even to ask for WAL waits for whoever opens the file just now.
+        *session << "PRAGMA busy_timeout=10000";
         *session << "PRAGMA journal_mode=WAL";
         *session << "PRAGMA synchronous=FULL";
         *session << "PRAGMA foreign_keys=ON";
-        *session << "PRAGMA busy_timeout=10000";
       }
       return session;
     } catch (const std::exception&) {
@@ -182,7 +185,8 @@ class SociDatabase final : public Database {
 
   void Give(std::unique_ptr<soci::session> session) {
     base::MutexLock lock(mutex_);
-    if (idle_.size() < kConnections) idle_.push_back(std::move(session));
+    if (idle_.size() < (postgresql_ ? kIdlePostgresql : kIdleSqlite))
+      idle_.push_back(std::move(session));
   }
 
   absl::Status Run(const std::function<absl::Status(soci::session&)>& body, const char* begin) {

@@ -4,7 +4,9 @@
 // with 4, 16 and 64 updates of 400 MB, and an empty round of 20 nodes over the real store and
 // spool.
 //
-//   aggregation_bench [FOLDER]      FOLDER: where the files lie, default /tmp; 2 GB are needed
+//   aggregation_bench [FOLDER [PART …]]   FOLDER: where the files lie, default /tmp; 2 GB are
+//   needed
+//                                         PART: kernel, memory, round; default all
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -286,9 +288,12 @@ int main(int argc, char** argv) {
   const std::string folder =
       absl::StrCat(argc > 1 ? argv[1] : "/tmp", "/oncomesh-aggregation-bench-", getpid());
   std::filesystem::create_directories(folder);
-  Kernel();
-  Memory(folder);
-  EmptyRound(folder);
+  const auto wanted = [&](absl::string_view part) {
+    return argc <= 2 || std::any_of(argv + 2, argv + argc, [&](char* one) { return part == one; });
+  };
+  if (wanted("kernel")) Kernel();
+  if (wanted("memory")) Memory(folder);
+  if (wanted("round")) EmptyRound(folder);
   std::filesystem::remove_all(folder);
   return 0;
 }
