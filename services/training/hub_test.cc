@@ -278,6 +278,19 @@ TEST_CASE("update: a newer upload of the task ends the older one") {
   REQUIRE_OK(fresh->Finish());
 }
 
+TEST_CASE("update: the beginnings of ever other updates are not all kept") {
+  testing::TemporaryFolder folder;
+  REQUIRE_VALUE(auto spool, UpdateSpool::Open(folder / "updates"));
+  for (char digit : {'a', 'b', 'c'}) {
+    REQUIRE_VALUE(auto upload, spool->Begin("task-1", std::string(64, digit), 100, 0));
+    REQUIRE_OK(upload->Append("a beginning"));
+  }
+  REQUIRE_VALUE(std::vector<std::string> left, base::ListFiles(folder / "updates"));
+  CHECK(left.size() == 1);
+  REQUIRE_VALUE(auto state, spool->GetState("task-1", std::string(64, 'c')));
+  CHECK(state.offset == 11);
+}
+
 TEST_CASE("lease: it ends, another session takes over, and the old holder is told") {
   HubFixture hub;
   hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});

@@ -98,6 +98,15 @@ absl::StatusOr<std::unique_ptr<UpdateSpool::Upload>> UpdateSpool::Begin(const st
     upload->offset_ = offset;
     return upload;
   }
+  // A node has one update for a task: what is left of the beginning of another one goes, so that
+  // beginnings cannot fill the disk.
+  std::error_code ignored;
+  const std::string folder = absl::StrCat(root_, "/", task);
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == ".part" && entry.path() != upload->part_) {
+      std::filesystem::remove(entry.path(), ignored);
+    }
+  }
   upload->fd_ = open(upload->part_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (upload->fd_ < 0) return base::ErrnoStatus(errno, "create an update");
   const int64_t there = SizeOf(upload->part_);
