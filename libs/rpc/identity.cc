@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
+#include "libs/base/log.h"
 #include "libs/base/status_macros.h"
 
 namespace oncomesh::rpc {
@@ -66,6 +67,36 @@ class RelayVerifier final : public ExternalCertificateVerifier {
     return true;
   }
   void Cancel(TlsCustomVerificationCheckRequest*) override {}
+};
+
+// Lets a client in by the path in its certificate. The chain was checked before by OpenSSL.
+class ClientVerifier final : public ExternalCertificateVerifier {
+ public:
+  ClientVerifier(std::string trust_domain, AcceptClient accept)
+      : trust_domain_(std::move(trust_domain)), accept_(std::move(accept)) {}
+  bool Verify(TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
+              grpc::Status* sync_status) override {
+    auto uris = request->uri_names();
+    // Two names in one certificate would let its holder choose.
+    const std::string path =
+        uris.size() == 1
+            ? PathOfUri(absl::string_view(uris[0].data(), uris[0].size()), trust_domain_)
+            : "";
+    if (!path.empty() && accept_(path)) {
+      *sync_status = grpc::Status::OK;
+    } else {
+      base::Log(base::Level::kWarning, "connection.refused",
+                {{"service", path.empty() ? "not of this mesh" : path}});
+      *sync_status =
+          grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "this port is not for the client");
+    }
+    return true;
+  }
+  void Cancel(TlsCustomVerificationCheckRequest*) override {}
+
+ private:
+  const std::string trust_domain_;
+  const AcceptClient accept_;
 };
 
 std::shared_ptr<FileWatcherCertificateProvider> Watch(const std::string& identity_dir) {
@@ -127,6 +158,18 @@ std::shared_ptr<grpc::ServerCredentials> IdentityServerCredentials(const std::st
   } else {
     options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   }
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
+std::shared_ptr<grpc::ServerCredentials> IdentityServerCredentials(const std::string& identity_dir,
+                                                                   const std::string& trust_domain,
+                                                                   AcceptClient accept) {
+  grpc::experimental::TlsServerCredentialsOptions options(Watch(identity_dir));
+  options.watch_identity_key_cert_pairs();
+  options.watch_root_certs();
+  options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.set_certificate_verifier(
+      ExternalCertificateVerifier::Create<ClientVerifier>(trust_domain, std::move(accept)));
   return grpc::experimental::TlsServerCredentials(options);
 }
 

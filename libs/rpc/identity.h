@@ -8,6 +8,7 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -35,8 +36,16 @@ absl::Status WaitForIdentity(const std::string& identity_dir, absl::Duration tim
 // Server credentials that follow a renewal without a restart. With `clients` a client certificate
 // of the mesh is required in the handshake, else none is asked for (a front door).
 enum class Clients { kMesh, kAnyone };
+// Whether a client whose certificate has exactly this path in the trust domain may connect. Called
+// in the handshake, once for a connection and not for every call; any thread.
+using AcceptClient = std::function<bool(absl::string_view path)>;
 std::shared_ptr<grpc::ServerCredentials> IdentityServerCredentials(const std::string& identity_dir,
                                                                    Clients clients);
+// For Clients::kMesh: a client without exactly one URI SAN, one of another trust domain, and one
+// that is not accepted, do not get past the handshake (at the client: UNAVAILABLE).
+std::shared_ptr<grpc::ServerCredentials> IdentityServerCredentials(const std::string& identity_dir,
+                                                                   const std::string& trust_domain,
+                                                                   AcceptClient accept);
 
 // Channel credentials with the service's own certificate; the server must show exactly one URI SAN,
 // that of `peer_path` in `trust_domain`.

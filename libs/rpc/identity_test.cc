@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who gets past a handshake: real mutual TLS on loopback with certificates of one authority.
+#include "libs/rpc/identity.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
+#include "libs/base/files.h"
+#include "libs/base/log.h"
+#include "libs/crypto/keys.h"
+#include "libs/crypto/x509.h"
+#include "libs/rpc/channel.h"
+#include "libs/rpc/status.h"
+#include "libs/testing/status_matchers.h"
+#include "libs/testing/temporary_folder.h"
+#include "oncomesh/access/v1/people.grpc.pb.h"
+
+namespace oncomesh::rpc {
+namespace {
+
+class Authority {
+ public:
+  // An identity folder whose certificate has this URI.
+  std::string Identity(const std::string& uri) {
+    const std::string folder = folder_ / absl::StrReplaceAll(uri, {{"/", "-"}, {":", ""}});
+    const std::string current = folder + "/current";
+    REQUIRE_OK(base::MakeDirectories(current));
+    auto key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+    crypto::CertificateRequest request;
+    request.uri = uri;
+    request.not_before = now_ - absl::Hours(1);
+    request.not_after = now_ + absl::Hours(1);
+    REQUIRE_VALUE(
+        std::string certificate,
+        crypto::IssueCertificate(certificate_, key_, crypto::CreateSigningRequest(key), request));
+    REQUIRE_OK(base::WriteFileAtomically(current + "/tls.key", key.ToPem(), 0600));
+    REQUIRE_OK(base::WriteFileAtomically(current + "/ca.crt", certificate_));
+    REQUIRE_OK(base::WriteFileAtomically(current + "/tls.crt", certificate));
+    return folder;
+  }
+
+ private:
+  testing::TemporaryFolder folder_;
+  const absl::Time now_ = absl::Now();
+  crypto::PrivateKey key_ = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+  std::string certificate_ =
+      crypto::CreateAuthority(key_, "ca", now_ - absl::Hours(1), now_ + absl::Hours(1));
+};
+
+struct People final : access::v1::PeopleService::Service {
+  grpc::Status WhoAmI(grpc::ServerContext*, const access::v1::WhoAmIRequest*,
+                      access::v1::WhoAmIResponse* response) override {
+    ++reached;
+    response->set_subject("reached");
+    return grpc::Status::OK;
+  }
+  std::atomic<int> reached = 0;
+};
+
+TEST_CASE("identity: a client is judged in the handshake by the path in its certificate") {
+  AllowOnlyTls13();
+  base::SetLogLevel(base::Level::kError);
+  Authority authority;
+  People people;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0",
+                           IdentityServerCredentials(
+                               authority.Identity("spiffe://test/node/lisbon/catalogue"), "test",
+                               [](absl::string_view path) { return NodeOfPath(path) == "lisbon"; }),
+                           &port);
+  builder.RegisterService(&people);
+  auto server = builder.BuildAndStart();
+  REQUIRE(server != nullptr);
+  auto call = [&](const std::string& uri) {
+    auto channel = Connect({.target = "127.0.0.1:" + std::to_string(port),
+                            .identity_dir = authority.Identity(uri),
+                            .trust_domain = "test",
+                            .peer = "node/lisbon/catalogue",
+                            .node = ""});
+    grpc::ClientContext context;
+    SetDeadline(context, absl::Seconds(10));
+    access::v1::WhoAmIResponse response;
+    return FromGrpc(access::v1::PeopleService::NewStub(channel)->WhoAmI(
+        &context, access::v1::WhoAmIRequest(), &response));
+  };
+  REQUIRE_OK(call("spiffe://test/node/lisbon/relay"));
+  REQUIRE_OK(call("spiffe://test/node/lisbon/training"));
+  CHECK(people.reached == 2);
+  for (const char* uri : {"spiffe://test/node/porto/relay", "spiffe://test/hub/relay",
+                          "spiffe://other/node/lisbon/relay", "spiffe://test/node/lisbon"}) {
+    INFO(uri);
+    CHECK(call(uri).code() == absl::StatusCode::kUnavailable);
+  }
+  CHECK(people.reached == 2);
+  server->Shutdown();
+}
+
+}  // namespace
+}  // namespace oncomesh::rpc
