@@ -373,14 +373,17 @@ class Mesh:
             self.request(datasets, operations), {name.split("/")[1] for name in datasets}
         )
 
-    def policy(self, node: str, **changes: Any) -> dict[str, Any]:
-        """Changes the node's policy."""
-        policy: dict[str, Any] = self.ask(f"holder-{node}", "policy", "get")
-        policy.update(changes)
+    def set_policy(self, node: str, policy: dict[str, Any]) -> None:
+        """Replaces the node's policy."""
         path = self.folder.parent / f"policy-{node}.json"
         path.write_text(json.dumps(policy))
         self.ask(f"holder-{node}", "policy", "set", str(path))
-        return policy
+
+    def policy(self, node: str, **changes: Any) -> dict[str, Any]:
+        """Changes the node's policy; what it was before."""
+        before: dict[str, Any] = self.ask(f"holder-{node}", "policy", "get")
+        self.set_policy(node, {**before, **changes})
+        return before
 
     def submit(self, plan: dict[str, Any], permit: str, allow: Iterable[int] = (0,)) -> Outcome:
         """Starts a run."""

@@ -61,7 +61,7 @@ def plan(mesh: Mesh, datasets: list[str], **changes: Any) -> dict[str, Any]:
     folder = mesh.folder / mesh.nodes[0] / "trainers" / NAME
     made: dict[str, Any] = {
         "name": "Counting",
-        "strategy": "FEDAVG",
+        "strategy": "STRATEGY_FEDAVG",
         "rounds": 1,
         "datasets": datasets,
         "minContributors": 1,
