@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,8 +47,8 @@ def make_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     """Makes a mesh in a folder of its own and starts it; all are torn down at the end."""
     made: list[Mesh] = []
 
-    def make(around: Sequence[str] = ()) -> Mesh:
-        mesh = Mesh(tmp_path_factory.mktemp("site") / "mesh", NODES, around)
+    def make() -> Mesh:
+        mesh = Mesh(tmp_path_factory.mktemp("site") / "mesh", NODES)
         made.append(mesh)
         mesh.up()
         return mesh

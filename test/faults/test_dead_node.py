@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from oncomesh.stubs.training.v1 import training_pb2, training_pb2_grpc
+
 from mesh_testing import signing, trainer
 from mesh_testing.mesh import Mesh, call, until
-from oncomesh.stubs.training.v1 import training_pb2, training_pb2_grpc
 
 CT = 'modality = "CT"'
 BOTH = {"north": "ANSWERED", "south": "ANSWERED"}
@@ -115,9 +116,7 @@ def test_a_node_that_dies_in_a_round_is_missed_in_that_round_alone(
 ) -> None:
     both = list(datasets.values())
     permit = mesh.permit(both, "train")
-    plan = trainer.plan(
-        mesh, both, rounds=2, roundDeadline="6s", hyperparameters={"seconds": 1.5}
-    )
+    plan = trainer.plan(mesh, both, rounds=2, roundDeadline="6s", hyperparameters={"seconds": 1.5})
     run = mesh.submit(plan, permit).document["name"]
 
     def at_work() -> bool:

@@ -99,13 +99,11 @@ def refusal(action: Callable[..., object], *values: Any, **named: Any) -> MeshEr
 class Mesh:
     """A hub and nodes below `folder`. Everything a command answered is kept in `transcript`."""
 
-    def __init__(self, folder: Path, nodes: Iterable[str], around: Sequence[str] = ()) -> None:
-        """`around` is put before every command that starts processes."""
+    def __init__(self, folder: Path, nodes: Iterable[str]) -> None:
         self.folder = folder
         self.nodes = tuple(nodes)
         self.transcript: list[Outcome] = []
         self.errors: list[MeshError] = []
-        self._around = tuple(around)
         self._channels: list[grpc.Channel] = []
 
     # Processes.
@@ -122,7 +120,6 @@ class Mesh:
             "--trainer-environment",
             str(ENVIRONMENT),
             "--detach",
-            around=self._around,
         )
 
     def down(self) -> None:
@@ -182,7 +179,7 @@ class Mesh:
         change(config)
         path.write_text(json.dumps(config, indent=2))
 
-    def start(self, site: str, *services: str) -> None:
+    def start(self, site: str, *services: str, around: Sequence[str] = ()) -> None:
         """Starts services with their configuration as it stands, and waits until they serve."""
         for service in services:
             role = "hub" if site == "hub" else "node"
@@ -190,7 +187,7 @@ class Mesh:
             with (self.folder / site / "log" / f"{service}.log").open("ab") as log:
                 process = subprocess.Popen(
                     [
-                        *self._around,
+                        *around,
                         BINARIES / f"oncomesh-{service}",
                         f"--role={role}",
                         f"--config={config}",
@@ -203,6 +200,27 @@ class Mesh:
             (self.folder / site / "run" / f"{service}.pid").write_text(f"{process.pid}\n")
         for service in services:
             until(f"{site}/{service} serves", partial(self.is_serving, site, service), 60)
+        if self.is_running(site, "relay"):
+            for service in services:
+                name = "access" if service == "relay" else service
+                until(f"{site}/{name} is reached", partial(self._is_reached, site, name), 60)
+
+    def _is_reached(self, site: str, service: str) -> bool:
+        """Whether the site's relay has a connection to a service again."""
+        with grpc.secure_channel(
+            self.address(site, "relay", "frontDoor"),
+            grpc.ssl_channel_credentials(self.authority),
+        ) as channel:
+            # No such call: who says so is the service.
+            probe: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                f"/oncomesh.{service}.v1.Probe/Probe"
+            )
+            try:
+                probe(b"", timeout=2)
+            except grpc.RpcError as error:
+                code = from_rpc(error, "the relay").code
+                return code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+            return True
 
     def is_serving(self, site: str, service: str) -> bool:
         """Whether the health check says so."""
@@ -228,7 +246,6 @@ class Mesh:
         *words: str,
         allow: Iterable[int] = (0,),
         flags: Sequence[str] = ("-o", "json", "--quiet"),
-        around: Sequence[str] = (),
     ) -> Outcome:
         """A command in the name of `who`."""
         environment = dict(os.environ)
@@ -237,7 +254,7 @@ class Mesh:
             environment["ONCOMESH_CONTEXT"] = str(self.context(who))
         started = time.monotonic()
         done = subprocess.run(
-            [*around, str(PROGRAM), *flags, *words],
+            [str(PROGRAM), *flags, *words],
             env=environment,
             capture_output=True,
             text=True,
