@@ -204,7 +204,10 @@ def test_one_update_counts_once(mesh: Mesh, datasets: dict[str, str], broken: Br
     assert refusal(broken.upload, task, content, examples=20).reason == "UPDATE_CONFLICT"
     assert refusal(broken.upload, task, content, metrics={"loss": 9.0}).reason == "UPDATE_CONFLICT"
     failed = task_pb2.ReportTaskFailedRequest(
-        task=task.name, lease_token=task.lease_token, reason="CHANGED_MY_MIND", outcome=2
+        task=task.name,
+        lease_token=task.lease_token,
+        reason="CHANGED_MY_MIND",
+        outcome="OUTCOME_DROP_ROUND",
     )
     call(broken.stub.ReportTaskFailed, failed)  # too late: what was accepted stays
     shown = mesh.ended(run)
@@ -256,7 +259,10 @@ def test_a_task_is_of_one_node(mesh: Mesh, datasets: dict[str, str], broken: Bro
         (
             north.ReportTaskFailed,
             task_pb2.ReportTaskFailedRequest(
-                task=task.name, lease_token=task.lease_token, reason="ENVY", outcome=3
+                task=task.name,
+                lease_token=task.lease_token,
+                reason="ENVY",
+                outcome="OUTCOME_LEAVE_RUN",
             ),
         ),
         (
@@ -286,11 +292,17 @@ def test_a_task_is_of_one_node(mesh: Mesh, datasets: dict[str, str], broken: Bro
     # The node says what is wrong with it in one word, and nothing else.
     for reason in ("", "not one word", "PATIENT 4711", "A" * 64):
         bad = task_pb2.ReportTaskFailedRequest(
-            task=task.name, lease_token=task.lease_token, reason=reason, outcome=2
+            task=task.name,
+            lease_token=task.lease_token,
+            reason=reason,
+            outcome="OUTCOME_DROP_ROUND",
         )
         assert refusal(call, broken.stub.ReportTaskFailed, bad).reason == "REASON_NEEDED"
     failed = task_pb2.ReportTaskFailedRequest(
-        task=task.name, lease_token=task.lease_token, reason="OUT_OF_MEMORY", outcome=2
+        task=task.name,
+        lease_token=task.lease_token,
+        reason="OUT_OF_MEMORY",
+        outcome="OUTCOME_DROP_ROUND",
     )
     call(broken.stub.ReportTaskFailed, failed)
     assert mesh.ended(run)["state"] == "SUCCEEDED"
