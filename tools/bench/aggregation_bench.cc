@@ -225,7 +225,7 @@ void EmptyRound(const std::string& folder) {
   rpc::Caller caller;
   caller.kind = rpc::Caller::Kind::kPerson;
   caller.subject = "b";
-  caller.permit = permit::Sign(permit, permit_key, "k");
+  caller.permit = *permit::Sign(permit, permit_key, "k");
   v1::SubmitRunRequest request;
   request.set_request_id(base::NewUuid());
   *request.mutable_plan() = plan;

@@ -18,6 +18,7 @@
 #include <ctime>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -30,6 +31,11 @@ namespace {
 std::set<std::string>& Scratches() {
   static auto* folders = new std::set<std::string>;
   return *folders;
+}
+
+std::vector<std::function<void()>>& Cleaners() {
+  static auto* cleaners = new std::vector<std::function<void()>>;
+  return *cleaners;
 }
 
 std::set<pid_t>& Children() {
@@ -64,6 +70,8 @@ void Pipe(int ends[2]) {
 
 void Fail(const std::string& why) {
   std::fprintf(stderr, "error: %s\n", why.c_str());
+  // Taken out, so that one that fails itself is not called again.
+  for (const auto& clean : std::exchange(Cleaners(), {})) clean();
   for (const pid_t child : Children()) kill(child, SIGKILL);
   for (const std::string& folder : Scratches()) {
     std::error_code ignored;
@@ -71,6 +79,8 @@ void Fail(const std::string& why) {
   }
   std::_Exit(1);
 }
+
+void OnFail(std::function<void()> clean) { Cleaners().push_back(std::move(clean)); }
 
 void Must(const absl::Status& status) {
   if (!status.ok()) Fail(status.ToString());

@@ -19,6 +19,8 @@ namespace oncomesh::bench {
 
 // Ends the program with 1; its processes end and its scratch folders are removed.
 [[noreturn]] void Fail(const std::string& why);
+// What Fail does before it ends the program.
+void OnFail(std::function<void()> clean);
 void Must(const absl::Status& status);
 template <typename T>
 T Must(absl::StatusOr<T> value) {
