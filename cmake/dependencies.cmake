@@ -3,13 +3,17 @@
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(CURL 7.85 REQUIRED)
 find_package(Protobuf REQUIRED) # a module in Debian; before gRPC
 find_package(gRPC CONFIG REQUIRED)
 find_package(absl CONFIG REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 find_package(DCMTK CONFIG REQUIRED)
+# Not together with DCMTK::dcmjpls in one program: its own older copy of CharLS has the same symbols.
+find_package(charls 2 CONFIG REQUIRED)
 # Named components only: all of ITK is 97 shared libraries at every start.
 find_package(ITK 5.2 REQUIRED COMPONENTS ITKCommon ITKImageGrid ITKImageFunction ITKIOImageBase ITKIONIFTI ITKBiasCorrection)
+find_library(SECCOMP_LIBRARY seccomp REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(Catch2 2 CONFIG REQUIRED)
 find_package(SQLite3 REQUIRED)

@@ -235,7 +235,7 @@ Status TrustServiceImpl::GetTrustBundle(ServerContext* c, const v1::GetTrustBund
                                         v1::GetTrustBundleResponse* r) {
   return guard_.Run(c, Full(kTrust, "GetTrustBundle").c_str(), *q,
                     [&](const Caller&) -> absl::Status {
-                      ASSIGN_OR_RETURN(KeptBundle kept, get_());
+                      ASSIGN_OR_RETURN(KeptBundle kept, get_(q->missing_key_issuer()));
                       *r->mutable_bundle() = kept.bundle;
                       r->mutable_fetch_time()->set_seconds(absl::ToUnixSeconds(kept.fetched));
                       return absl::OkStatus();

@@ -131,7 +131,8 @@ class EnrolmentServiceImpl final : public v1::EnrolmentService::Service {
 
 class TrustServiceImpl final : public v1::TrustService::Service {
  public:
-  using Get = std::function<absl::StatusOr<KeptBundle>()>;
+  // With the issuer a key of whom the asking site misses; usually none.
+  using Get = std::function<absl::StatusOr<KeptBundle>(const std::string& missing_key_issuer)>;
   using Accept = std::function<absl::Status(const v1::TrustBundle&)>;
   TrustServiceImpl(rpc::CallGuard& guard, Get get, Accept accept)
       : guard_(guard), get_(std::move(get)), accept_(std::move(accept)) {}

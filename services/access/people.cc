@@ -7,8 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
-#include "libs/base/files.h"
-#include "libs/base/log.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
@@ -47,11 +45,26 @@ bool Seconds(const json& payload, const char* name, absl::Time& out) {
   return true;
 }
 
+absl::StatusOr<crypto::Jws> VerifyBy(const v1::PeopleIssuer& issuer, absl::string_view token) {
+  if (issuer.jwks().empty()) {
+    return base::Error(absl::StatusCode::kUnavailable, "ISSUER_KEYS_NOT_YET",
+                       "the keys of the token's issuer could not be fetched yet; try again soon");
+  }
+  ASSIGN_OR_RETURN(crypto::KeySet keys, crypto::ParseJwks(issuer.jwks()));
+  absl::StatusOr<crypto::Jws> jws = crypto::VerifyJws(token, keys);
+  if (jws.ok()) return jws;
+  if (base::ReasonOf(jws.status()) == "JWS_KEY_UNKNOWN") {
+    return Refused("TOKEN_KEY_UNKNOWN",
+                   "the token is signed by a key that its issuer does not publish (any more)");
+  }
+  return Refused("TOKEN_SIGNATURE_INVALID", "the signature of the token is not genuine");
+}
+
 }  // namespace
 
 People::People(const google::protobuf::RepeatedPtrField<config::v1::Person>& people,
-               PeopleIssuers issuers, base::Clock& clock)
-    : issuers_(std::move(issuers)), clock_(clock) {
+               PeopleIssuers issuers, base::Clock& clock, FindKeys find_keys)
+    : issuers_(std::move(issuers)), find_keys_(std::move(find_keys)), clock_(clock) {
   for (const config::v1::Person& person : people) {
     auto& roles = roles_[person.subject()];
     roles.insert(roles.end(), person.roles().begin(), person.roles().end());
@@ -83,6 +96,16 @@ void People::Forget() {
   verified_.clear();
 }
 
+absl::StatusOr<v1::PeopleIssuer> People::Issuer(const std::string& name) const {
+  std::vector<v1::PeopleIssuer> issuers = issuers_();
+  auto issuer = std::find_if(issuers.begin(), issuers.end(),
+                             [&](const auto& i) { return i.issuer() == name; });
+  if (issuer == issuers.end()) {
+    return Refused("TOKEN_ISSUER_UNKNOWN", "the issuer of the token is not trusted here");
+  }
+  return *std::move(issuer);
+}
+
 absl::StatusOr<rpc::Person> People::Verify(absl::string_view token) {
   absl::StatusOr<crypto::Jws> unverified = crypto::PeekJws(token);
   if (!unverified.ok()) return Refused("TOKEN_MALFORMED", unverified.status().message());
@@ -97,21 +120,15 @@ absl::StatusOr<rpc::Person> People::Verify(absl::string_view token) {
     return Refused("TOKEN_MALFORMED", "this kind of token is no sign-in");
   }
   const std::string issuer_name = claims["iss"].get<std::string>();
-  std::vector<v1::PeopleIssuer> issuers = issuers_();
-  auto issuer = std::find_if(issuers.begin(), issuers.end(),
-                             [&](const auto& i) { return i.issuer() == issuer_name; });
-  if (issuer == issuers.end()) {
-    return Refused("TOKEN_ISSUER_UNKNOWN", "the issuer of the token is not trusted here");
+  ASSIGN_OR_RETURN(v1::PeopleIssuer issuer, Issuer(issuer_name));
+  absl::StatusOr<crypto::Jws> jws = VerifyBy(issuer, token);
+  const std::string why = base::ReasonOf(jws.status());
+  if ((why == "TOKEN_KEY_UNKNOWN" || why == "ISSUER_KEYS_NOT_YET") && find_keys_ &&
+      find_keys_(issuer_name)) {
+    ASSIGN_OR_RETURN(issuer, Issuer(issuer_name));
+    jws = VerifyBy(issuer, token);
   }
-  ASSIGN_OR_RETURN(crypto::KeySet keys, crypto::ParseJwks(issuer->jwks()));
-  absl::StatusOr<crypto::Jws> jws = crypto::VerifyJws(token, keys);
-  if (!jws.ok()) {
-    if (base::ReasonOf(jws.status()) == "JWS_KEY_UNKNOWN") {
-      return Refused("TOKEN_KEY_UNKNOWN",
-                     "the token is signed by a key that its issuer does not publish (any more)");
-    }
-    return Refused("TOKEN_SIGNATURE_INVALID", "the signature of the token is not genuine");
-  }
+  RETURN_IF_ERROR(jws.status());
   const absl::Time now = clock_.Now();
   absl::Time expires, issued, not_before;
   if (!Seconds(jws->payload, "exp", expires) || !Seconds(jws->payload, "iat", issued)) {
@@ -124,7 +141,7 @@ absl::StatusOr<rpc::Person> People::Verify(absl::string_view token) {
       (!Seconds(jws->payload, "nbf", not_before) || not_before > now + kSkew)) {
     return Refused("TOKEN_NOT_YET_VALID", "the token is not valid yet");
   }
-  if (!HasAudience(jws->payload, *issuer)) {
+  if (!HasAudience(jws->payload, issuer)) {
     return Refused("TOKEN_AUDIENCE", "the token was issued for another service");
   }
   if (!jws->payload.contains("sub") || !jws->payload["sub"].is_string()) {
@@ -189,24 +206,6 @@ v1::PeopleIssuer LocalIssuer::Describe() const {
   out.set_issuer(config_.issuer());
   out.add_audiences(config_.audience());
   out.set_jwks(crypto::PrintJwks({{crypto::Thumbprint(key_.Public()), key_.Public()}}));
-  return out;
-}
-
-std::vector<v1::PeopleIssuer> ConfiguredIssuers(
-    const google::protobuf::RepeatedPtrField<config::v1::Issuer>& issuers) {
-  std::vector<v1::PeopleIssuer> out;
-  for (const config::v1::Issuer& issuer : issuers) {
-    absl::StatusOr<std::string> jwks = base::ReadFile(issuer.jwks_file(), 1 << 20);
-    if (!jwks.ok()) {
-      base::LogError("issuer.keys_unreadable", jwks.status(), {{"issuer", issuer.issuer()}});
-      continue;
-    }
-    v1::PeopleIssuer entry;
-    entry.set_issuer(issuer.issuer());
-    *entry.mutable_audiences() = issuer.audiences();
-    entry.set_jwks(*jwks);
-    out.push_back(std::move(entry));
-  }
   return out;
 }
 

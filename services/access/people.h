@@ -24,15 +24,20 @@ namespace oncomesh::access {
 // a node. Called for every token that is not cached.
 using PeopleIssuers = std::function<std::vector<v1::PeopleIssuer>()>;
 
+// Looks for newer keys of an issuer; true when there are some. Called for a token whose key is
+// missing, so it must bound by itself how often it asks anybody.
+using FindKeys = std::function<bool(const std::string& issuer)>;
+
 // Checks tokens (RFC 7519, RFC 8725; OIDC ID and access tokens) and knows the site's roles.
 // Verified tokens are kept by digest until they expire, at most 10,000. Any thread.
 class People final : public rpc::Authenticator {
  public:
   People(const google::protobuf::RepeatedPtrField<config::v1::Person>& people,
-         PeopleIssuers issuers, base::Clock& clock);
+         PeopleIssuers issuers, base::Clock& clock, FindKeys find_keys = nullptr);
 
   // Errors: UNAUTHENTICATED (TOKEN_MALFORMED, TOKEN_SIGNATURE_INVALID, TOKEN_EXPIRED,
-  // TOKEN_NOT_YET_VALID, TOKEN_ISSUER_UNKNOWN, TOKEN_AUDIENCE, TOKEN_KEY_UNKNOWN).
+  // TOKEN_NOT_YET_VALID, TOKEN_ISSUER_UNKNOWN, TOKEN_AUDIENCE, TOKEN_KEY_UNKNOWN); UNAVAILABLE
+  // (ISSUER_KEYS_NOT_YET) while no keys of its issuer were ever had.
   absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override;
 
   // Forgets verified tokens; after a change of issuers or keys.
@@ -40,9 +45,12 @@ class People final : public rpc::Authenticator {
 
  private:
   absl::StatusOr<rpc::Person> Verify(absl::string_view token);
+  // The issuer with the keys known now. Errors: UNAUTHENTICATED (TOKEN_ISSUER_UNKNOWN).
+  absl::StatusOr<v1::PeopleIssuer> Issuer(const std::string& name) const;
 
   std::map<std::string, std::vector<std::string>> roles_;  // by subject
   PeopleIssuers issuers_;
+  FindKeys find_keys_;
   base::Clock& clock_;
   base::Mutex mutex_;
   std::map<std::string, rpc::Person> verified_ ABSL_GUARDED_BY(mutex_);  // by SHA-256 of the token
@@ -72,9 +80,5 @@ class LocalIssuer {
   crypto::PrivateKey key_;
   base::Clock& clock_;
 };
-
-// The issuers of the configuration, with their key files read anew.
-std::vector<v1::PeopleIssuer> ConfiguredIssuers(
-    const google::protobuf::RepeatedPtrField<config::v1::Issuer>& issuers);
 
 }  // namespace oncomesh::access

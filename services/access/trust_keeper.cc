@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/access/trust_keeper.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +12,17 @@
 #include "libs/base/status_macros.h"
 
 namespace oncomesh::access {
+
+namespace {
+
+// Keys of issuers change without a new epoch; the time alone changes with every answer of the hub.
+bool SameContent(v1::TrustBundle a, v1::TrustBundle b) {
+  a.clear_make_time();
+  b.clear_make_time();
+  return google::protobuf::util::MessageDifferencer::Equals(a, b);
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<TrustKeeper>> TrustKeeper::Open(const std::string& state_dir,
                                                                base::Clock& clock) {
@@ -50,7 +63,7 @@ absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
           absl::StrCat("the hub sent epoch ", bundle.epoch(), ", but this node has seen ",
                        kept_->bundle.epoch(), "; was the hub restored from an old backup?"));
     }
-    changed = !kept_.has_value() || kept_->bundle.epoch() != bundle.epoch();
+    changed = !kept_.has_value() || !SameContent(kept_->bundle, bundle);
     KeptBundle fresh{bundle, clock_.Now()};
     // The fetch time alone changes every few seconds; only news is worth a write to disk.
     if (changed) {

@@ -40,8 +40,8 @@ class TrustKeeper {
   // permits back.
   absl::Status Accept(const v1::TrustBundle& bundle);
 
-  // Pulls now and then every `period` until Stop. `changed` is called after a bundle with another
-  // epoch was taken.
+  // Pulls now and then every `period` until Stop. `changed` is called after a bundle that says
+  // something else than the one before was taken.
   void Start(absl::Duration period, Fetch fetch, std::function<void()> changed);
   void Stop();
 

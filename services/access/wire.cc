@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -25,6 +26,7 @@
 #include "services/access/authority.h"
 #include "services/access/enrolment.h"
 #include "services/access/hub_clients.h"
+#include "services/access/issuer_keys.h"
 #include "services/access/node_membership.h"
 #include "services/access/people.h"
 #include "services/access/permit_office.h"
@@ -82,6 +84,7 @@ class HubApp final : public rpc::App {
   }
 
   absl::Status Start() override {
+    issuer_keys_->Start([this] { people_->Forget(); });
     // The hub renews its own certificates; the relay learns who is kept out. Both are looked at
     // again and again, since the relay starts after this service.
     housekeeper_ = std::thread([this] {
@@ -107,6 +110,7 @@ class HubApp final : public rpc::App {
       wake_.SignalAll();
     }
     if (housekeeper_.joinable()) housekeeper_.join();
+    issuer_keys_->Stop();
   }
 
  private:
@@ -127,12 +131,17 @@ class HubApp final : public rpc::App {
       ASSIGN_OR_RETURN(issuer_, LocalIssuer::Open(config_.local_issuer(), state,
                                                   config_.service().production(), SystemTime()));
     }
+    ASSIGN_OR_RETURN(issuer_keys_, IssuerKeys::Open(config_.issuers(), state,
+                                                    config_.service().production(),
+                                                    {.clock = SystemTime()}));
     PeopleIssuers issuers = [this] {
-      std::vector<v1::PeopleIssuer> all = ConfiguredIssuers(config_.issuers());
+      std::vector<v1::PeopleIssuer> all = issuer_keys_->Issuers();
       if (issuer_ != nullptr) all.push_back(issuer_->Describe());
       return all;
     };
-    people_.emplace(config_.people(), issuers, SystemTime());
+    people_.emplace(config_.people(), issuers, SystemTime(), [this](const std::string& issuer) {
+      return issuer_keys_->Refresh(issuer);
+    });
     ASSIGN_OR_RETURN(
         crypto::PrivateKey permit_key,
         crypto::PrivateKey::LoadOrGenerate(state + "/permit.key", crypto::KeyType::kEd25519));
@@ -173,7 +182,8 @@ class HubApp final : public rpc::App {
     });
     trust_service_.emplace(
         *guard_,
-        [this]() -> absl::StatusOr<KeptBundle> {
+        [this](const std::string& missing_key_issuer) -> absl::StatusOr<KeptBundle> {
+          if (!missing_key_issuer.empty()) issuer_keys_->Refresh(missing_key_issuer);
           ASSIGN_OR_RETURN(v1::TrustBundle bundle, permits_->Bundle());
           return KeptBundle{bundle, SystemTime().Now()};
         },
@@ -205,6 +215,7 @@ class HubApp final : public rpc::App {
   std::unique_ptr<AccessStore> store_;
   std::unique_ptr<AuditLog> log_;
   std::unique_ptr<LocalIssuer> issuer_;
+  std::unique_ptr<IssuerKeys> issuer_keys_;
   std::optional<People> people_;
   std::optional<PermitOffice> permits_;
   std::unique_ptr<RelayControl> relay_;
@@ -242,15 +253,7 @@ class NodeApp final : public rpc::App {
     const int seconds =
         config_.trust_pull_seconds() == 0 ? 5 : std::clamp(config_.trust_pull_seconds(), 1, 300);
     trust_->Start(
-        absl::Seconds(seconds),
-        [this]() -> absl::StatusOr<v1::TrustBundle> {
-          grpc::ClientContext context;
-          rpc::SetDeadline(context, absl::Seconds(10));
-          v1::GetTrustBundleResponse response;
-          RETURN_IF_ERROR(rpc::FromGrpc(hub_trust_->GetTrustBundle(&context, {}, &response)));
-          return response.bundle();
-        },
-        [this] { people_->Forget(); });
+        absl::Seconds(seconds), [this] { return PullTrust(""); }, [this] { people_->Forget(); });
     membership_.StartRenewal(kRenewalLook,
                              [this](const v1::RenewCertificatesRequest& request)
                                  -> absl::StatusOr<v1::RenewCertificatesResponse> {
@@ -302,7 +305,7 @@ class NodeApp final : public rpc::App {
           return std::vector<v1::PeopleIssuer>(kept->bundle.people_issuers().begin(),
                                                kept->bundle.people_issuers().end());
         },
-        SystemTime());
+        SystemTime(), [this](const std::string& issuer) { return FindKeys(issuer); });
     rpc::CallGuard::Deps deps = GuardDeps(config_);
     deps.authenticator = &*people_;
     deps.auditor = log_.get();
@@ -315,11 +318,34 @@ class NodeApp final : public rpc::App {
                               return rpc::FromGrpc(hub_people_->IssueToken(&context, q, &r));
                             });
     trust_service_.emplace(
-        *guard_, [this] { return trust_->Get(); },
+        *guard_, [this](const std::string&) { return trust_->Get(); },
         [this](const v1::TrustBundle& bundle) { return trust_->Accept(bundle); });
     policy_service_.emplace(*guard_, *policy_);
     audit_service_.emplace(*guard_, *log_);
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<v1::TrustBundle> PullTrust(const std::string& missing_key_issuer) {
+    grpc::ClientContext context;
+    // The hub may have to ask the issuer first.
+    rpc::SetDeadline(context, absl::Seconds(missing_key_issuer.empty() ? 10 : 25));
+    v1::GetTrustBundleRequest request;
+    request.set_missing_key_issuer(missing_key_issuer);
+    v1::GetTrustBundleResponse response;
+    RETURN_IF_ERROR(rpc::FromGrpc(hub_trust_->GetTrustBundle(&context, request, &response)));
+    return response.bundle();
+  }
+
+  // Asks the hub for the newer keys of an issuer that is in the bundle.
+  bool FindKeys(const std::string& issuer) {
+    {
+      base::MutexLock lock(mutex_);
+      absl::Time& asked = keys_asked_.try_emplace(issuer, absl::InfinitePast()).first->second;
+      if (SystemTime().Now() < asked + IssuerKeys::kSoonestRefresh) return false;
+      asked = SystemTime().Now();
+    }
+    absl::StatusOr<v1::TrustBundle> bundle = PullTrust(issuer);
+    return bundle.ok() && trust_->Accept(*bundle).ok();
   }
 
   // Before the node has a certificate there is one way in: the hub's front door, as anybody.
@@ -353,6 +379,8 @@ class NodeApp final : public rpc::App {
   std::optional<TrustServiceImpl> trust_service_;
   std::optional<PolicyServiceImpl> policy_service_;
   std::optional<AuditServiceImpl> audit_service_;
+  base::Mutex mutex_;
+  std::map<std::string, absl::Time> keys_asked_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
