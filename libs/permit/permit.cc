@@ -117,7 +117,8 @@ std::string NodeOf(absl::string_view dataset) {
 
 std::string Digest(absl::string_view compact) { return crypto::Sha256Hex(compact); }
 
-std::string Sign(const Permit& permit, const crypto::PrivateKey& key, absl::string_view kid) {
+absl::StatusOr<std::string> Sign(const Permit& permit, const crypto::PrivateKey& key,
+                                 absl::string_view kid) {
   json payload = {{"ver", kVersion},
                   {"jti", permit.id},
                   {"iss", permit.issuer},
@@ -130,7 +131,15 @@ std::string Sign(const Permit& permit, const crypto::PrivateKey& key, absl::stri
                   {"epoch", permit.epoch},
                   {"request", permit.request}};
   if (permit.max_rounds > 0) payload["limits"] = {{"maxRounds", permit.max_rounds}};
-  return crypto::SignJws(key, kid, kPermitType, payload.dump());
+  RETURN_IF_ERROR(Parse(payload).status());
+  std::string compact = crypto::SignJws(key, kid, kPermitType, payload.dump());
+  if (compact.size() > crypto::kMaxJwsBytes) {
+    return base::Error(
+        absl::StatusCode::kInvalidArgument, "PERMIT_TOO_LARGE",
+        "a permit for so many datasets and people would have more than 16 KiB, which "
+        "no site accepts; ask for fewer datasets in one request");
+  }
+  return compact;
 }
 
 absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust) {

@@ -53,8 +53,11 @@ struct Use {
   absl::Time now;
 };
 
-// The permit as compact JWS, EdDSA. Times are kept in whole seconds.
-std::string Sign(const Permit& permit, const crypto::PrivateKey& key, absl::string_view kid);
+// The permit as compact JWS, EdDSA. Times are kept in whole seconds. Nothing is signed that Verify
+// would refuse for its form. Errors: INVALID_ARGUMENT (PERMIT_TOO_LARGE) when it would have more
+// than crypto::kMaxJwsBytes, (PERMIT_MALFORMED).
+absl::StatusOr<std::string> Sign(const Permit& permit, const crypto::PrivateKey& key,
+                                 absl::string_view kid);
 
 // Signature and form. Errors: INVALID_ARGUMENT (PERMIT_MALFORMED); UNAUTHENTICATED (PERMIT_FOREIGN)
 // for another issuer or an unknown key, (PERMIT_SIGNATURE_INVALID).

@@ -40,7 +40,7 @@ struct World {
           .datasets = {"nodes/north/datasets/a/versions/1"},
           .node = "north",
           .now = now};
-  std::string Signed() const { return Sign(permit, key, "k"); }
+  std::string Signed() const { return *Sign(permit, key, "k"); }
 };
 
 TEST_CASE("permit: what was signed is what is read") {
@@ -116,15 +116,15 @@ TEST_CASE("permit: forged, foreign and bent tokens are refused") {
   const std::string good = w.Signed();
   SECTION("another key under the same kid") {
     auto other = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
-    REQUIRE_REASON(Verify(Sign(w.permit, other, "k"), w.trust), StatusCode::kUnauthenticated,
+    REQUIRE_REASON(Verify(*Sign(w.permit, other, "k"), w.trust), StatusCode::kUnauthenticated,
                    "PERMIT_SIGNATURE_INVALID");
-    REQUIRE_REASON(Verify(Sign(w.permit, other, "j"), w.trust), StatusCode::kUnauthenticated,
+    REQUIRE_REASON(Verify(*Sign(w.permit, other, "j"), w.trust), StatusCode::kUnauthenticated,
                    "PERMIT_FOREIGN");
   }
   SECTION("a key of the set that is not one for permits") {
     auto other = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
     w.trust.keys.emplace("p", other.Public());
-    REQUIRE_REASON(Verify(Sign(w.permit, other, "p"), w.trust), StatusCode::kUnauthenticated,
+    REQUIRE_REASON(Verify(*Sign(w.permit, other, "p"), w.trust), StatusCode::kUnauthenticated,
                    "PERMIT_FOREIGN");
   }
   SECTION("another mesh with a shared key") {
@@ -225,8 +225,37 @@ TEST_CASE("permit: the vector of the format's description is read, and written t
                                          .now = begin}));
   CHECK(permit.id == "permit-7f3k2m5q");
   CHECK(permit.max_rounds == 50);
-  CHECK(Sign(permit, *key, kid) == kVector);
+  REQUIRE_VALUE(std::string again, Sign(permit, *key, kid));
+  CHECK(again == kVector);
   CHECK(Digest(kVector) == "5d322cbc76fdfaa5c5e9ae5feced40be32cd06f4c27d306b9d5f89997434157e");
+}
+
+TEST_CASE("permit: what no site would accept is not signed") {
+  World w;
+  // Found by growing: every permit that is signed can be verified, the next one is refused.
+  w.permit.datasets.clear();
+  absl::Status status;
+  while (status.ok()) {
+    REQUIRE(w.permit.datasets.size() < 1000);
+    w.permit.datasets.push_back(absl::StrCat("nodes/north/datasets/a-rather-long-name/versions/",
+                                             w.permit.datasets.size()));
+    absl::StatusOr<std::string> compact = Sign(w.permit, w.key, "k");
+    status = compact.status();
+    if (compact.ok()) REQUIRE_OK(Verify(*compact, w.trust));
+  }
+  REQUIRE_REASON(status, StatusCode::kInvalidArgument, "PERMIT_TOO_LARGE");
+  CHECK(w.permit.datasets.size() > 150);
+  auto malformed = [&](auto change) {
+    World other;
+    change(other.permit);
+    REQUIRE_REASON(Sign(other.permit, other.key, "k"), StatusCode::kInvalidArgument,
+                   "PERMIT_MALFORMED");
+  };
+  malformed([](Permit& p) { p.people.clear(); });
+  malformed([](Permit& p) { p.datasets.clear(); });
+  malformed([](Permit& p) { p.operations = {"export"}; });
+  malformed([](Permit& p) { p.purpose = std::string(513, 'x'); });
+  malformed([](Permit& p) { p.expires = p.not_before; });
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ absl::StatusOr<PermitRow> PermitOffice::Sign(const v1::Request& request,
                         .request = request.id()};
   PermitRow row;
   row.permit = Shown(claims);
-  row.jws = permit::Sign(claims, deps_.key, kid_);
+  ASSIGN_OR_RETURN(row.jws, permit::Sign(claims, deps_.key, kid_));
   return row;
 }
 

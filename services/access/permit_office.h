@@ -36,6 +36,7 @@ class PermitOffice {
   explicit PermitOffice(Deps deps);
 
   // A permit for `datasets` of the request. Not stored: RequestBook stores it with its decision.
+  // Errors: those of permit::Sign.
   absl::StatusOr<PermitRow> Sign(const v1::Request& request,
                                  const std::vector<std::string>& datasets);
 

@@ -19,6 +19,7 @@
 #include "libs/federated/safetensors.h"
 #include "libs/objects/object_store.h"
 #include "libs/permit/permit.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/training/round_closer.h"
@@ -49,7 +50,7 @@ class HubFixture {
     objects.reset();
     store.reset();
     absl::StatusOr<std::unique_ptr<TrainingStore>> opened =
-        TrainingStore::Open(absl::StrCat("sqlite:", folder.path(), "/training.db"), "");
+        TrainingStore::Open(store::TestDatabaseUrl(folder / "training.db"), "");
     REQUIRE_OK(opened);
     store = *std::move(opened);
     auto opened_objects = objects::OpenFolder(folder / "models");
@@ -96,7 +97,7 @@ class HubFixture {
     permit.epoch = 3;
     permit.request = "req-1";
     last_permit = permit.id;
-    return permit::Sign(permit, permit_key_, "k");
+    return *permit::Sign(permit, permit_key_, "k");
   }
   static std::string Dataset(const std::string& node) {
     return absl::StrCat("nodes/", node, "/datasets/d/versions/1");
