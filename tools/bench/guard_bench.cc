@@ -241,7 +241,7 @@ class Bench {
     permit.expires = absl::Now() + absl::Hours(1);
     permit.epoch = 1;
     permit.request = "request-bench";
-    permit_ = permit::Sign(permit, key, "k");
+    permit_ = *permit::Sign(permit, key, "k");
 
     const std::string access_address = absl::StrCat("127.0.0.1:", FreePort());
     const std::string bare_address = absl::StrCat("127.0.0.1:", FreePort());
