@@ -100,6 +100,8 @@ struct ChildStart {
   uint64_t cpu_seconds;
   pid_t parent;
   int in, out, err, report;
+  const int* descriptors;
+  size_t descriptor_count;
 
   [[noreturn]] void Go() const {
     setpgid(0, 0);
@@ -111,11 +113,15 @@ struct ChildStart {
     signal(SIGPIPE, SIG_DFL);
     ok = ok && dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2;
     ok = ok && syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
+    for (size_t i = 0; i < descriptor_count; ++i) {
+      ok = ok && fcntl(descriptors[i], F_SETFD, 0) == 0;
+    }
     ok = ok && (directory == nullptr || chdir(directory) == 0);
     rlimit no_core{0, 0};
     ok = ok && setrlimit(RLIMIT_CORE, &no_core) == 0;
     ok = ok && SetLimit(RLIMIT_AS, limits.memory_bytes) && SetLimit(RLIMIT_CPU, cpu_seconds) &&
-         SetLimit(RLIMIT_FSIZE, limits.file_bytes) && SetLimit(RLIMIT_NOFILE, limits.open_files);
+         SetLimit(RLIMIT_FSIZE, limits.file_bytes) && SetLimit(RLIMIT_NOFILE, limits.open_files) &&
+         SetLimit(RLIMIT_NPROC, limits.processes);
     if (ok) execve(program, argv, environment);
     int error = errno;
     ssize_t ignored = write(report, &error, sizeof(error));
@@ -171,7 +177,9 @@ absl::StatusOr<ChildResult> RunChild(const ChildCommand& command, absl::Function
                    in.get(),
                    out_writer.get(),
                    err_writer.get(),
-                   report_writer.get()};
+                   report_writer.get(),
+                   command.descriptors.data(),
+                   command.descriptors.size()};
   const pid_t child = fork();
   if (child < 0) return NotStarted(errno);
   if (child == 0) start.Go();
@@ -199,6 +207,7 @@ absl::StatusOr<ChildResult> RunChild(const ChildCommand& command, absl::Function
     reap(0);
     return NotStarted(failed);
   }
+  if (command.started) command.started(child);
 
   fcntl(out.get(), F_SETFL, O_NONBLOCK);
   fcntl(err.get(), F_SETFL, O_NONBLOCK);

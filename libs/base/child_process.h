@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct ChildLimits {
   absl::Duration cpu_time;    // of each process, whole seconds (RLIMIT_CPU)
   uint64_t file_bytes = 0;    // the largest file it can write (RLIMIT_FSIZE)
   uint64_t open_files = 0;    // RLIMIT_NOFILE
+  // Of the user, this program's others too; none for root (RLIMIT_NPROC).
+  uint64_t processes = 0;
 };
 
 struct ChildCommand {
@@ -26,6 +29,10 @@ struct ChildCommand {
   std::vector<std::string> environment;  // "KEY=value", complete: nothing is inherited
   std::string directory;                 // to start in; empty: this process's
   ChildLimits limits;
+  // Open in the child too, under the same numbers (3 or more); they stay the caller's.
+  std::vector<int> descriptors;
+  // Called in the calling thread once the program runs, with its process id.
+  std::function<void(int pid)> started;
   // After this long the group gets SIGTERM, and SIGKILL `grace` later.
   absl::Duration deadline = absl::InfiniteDuration();
   absl::Duration grace = absl::Seconds(5);

@@ -46,6 +46,23 @@ TEST_CASE("child: output, errors and exit status come back, nothing of the envir
   CHECK(result.peak_memory_bytes > 100'000);
 }
 
+TEST_CASE("child: only the descriptors that are named go in, and its process id comes out") {
+  int fds[2];
+  REQUIRE(pipe(fds) == 0);
+  REQUIRE(write(fds[1], "hello\n", 6) == 6);
+  const std::string read = absl::StrCat("read line <&", fds[0], " && echo $line $$");
+  ChildCommand command = Shell(read);
+  command.descriptors = {fds[0]};
+  int pid = 0;
+  command.started = [&](int id) { pid = id; };
+  REQUIRE_VALUE(ChildResult given, RunChild(command));
+  CHECK(given.output == absl::StrCat("hello ", pid, "\n"));
+  REQUIRE_VALUE(ChildResult not_given, RunChild(Shell(read)));
+  CHECK(not_given.exit_status != 0);
+  close(fds[0]);
+  close(fds[1]);
+}
+
 TEST_CASE("child: a program that is not there, or may not run, says so") {
   ChildCommand command;
   command.argv = {"/no/such/program"};

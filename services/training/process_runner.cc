@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -14,9 +15,14 @@
 #include "libs/base/child_process.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
+#include "services/training/process_runner_filter.h"
+#include "services/training/process_runner_watch.h"
 
 namespace oncomesh::training {
 namespace {
+
+// Of the user in the sandbox; the watch on `tasks` ends a fork bomb, this slows it until then.
+constexpr uint64_t kMaxProcesses = 4096;
 
 // The root that bubblewrap builds is a tmpfs without a limit: nothing more is made in it.
 void AddReadOnlyRoot(std::vector<std::string>& argv) {
@@ -101,10 +107,12 @@ std::vector<std::string> ProcessRunner::Sandbox(bool with_proc) const {
 }
 
 absl::Status ProcessRunner::Probe(bool with_proc) const {
+  ASSIGN_OR_RETURN(SystemCallFilter filter, SystemCallFilter::Make());
   base::ChildCommand command;
   command.argv = Sandbox(with_proc);
   AddReadOnlyRoot(command.argv);
-  Add(command.argv, {"--", "/usr/bin/true"});
+  Add(command.argv, {"--seccomp", absl::StrCat(filter.descriptor()), "--", "/usr/bin/true"});
+  command.descriptors = {filter.descriptor()};
   command.environment = {"PATH=/usr/bin:/bin"};
   command.deadline = absl::Seconds(20);
   absl::StatusOr<base::ChildResult> result = base::RunChild(command);
@@ -140,14 +148,16 @@ absl::StatusOr<TrainerEnd> ProcessRunner::Run(const TrainerJob& job,
     base::MutexLock lock(mutex_);
     with_proc = with_proc_;
   }
+  ASSIGN_OR_RETURN(SystemCallFilter filter, SystemCallFilter::Make());
   base::ChildCommand command;
   command.argv = Sandbox(with_proc);
+  command.descriptors = {filter.descriptor()};
   Add(command.argv,
       {"--ro-bind", job.trainer_folder, "/trainer", "--ro-bind", job.task_file, "/work/task.json",
        "--bind", job.out_folder, "/out", "--bind", job.cache_folder, "/cache"});
   for (const auto& [from, to] : job.inputs) Add(command.argv, {"--ro-bind", from, to});
   AddReadOnlyRoot(command.argv);
-  Add(command.argv, {"--chdir", "/trainer", "--"});
+  Add(command.argv, {"--seccomp", absl::StrCat(filter.descriptor()), "--chdir", "/trainer", "--"});
   command.argv.insert(command.argv.end(), job.command.begin(), job.command.end());
   std::string path;
   for (const std::string& folder : options_.path) absl::StrAppend(&path, folder, ":");
@@ -162,10 +172,14 @@ absl::StatusOr<TrainerEnd> ProcessRunner::Run(const TrainerJob& job,
   command.limits.file_bytes = options_.file_bytes;
   command.limits.cpu_time = options_.cpu_time;
   command.limits.open_files = 4096;
+  command.limits.processes = kMaxProcesses;
   command.deadline = job.time_limit;
-  ASSIGN_OR_RETURN(base::ChildResult result, base::RunChild(command, go_on));
+  ProcessTree tree(options_.memory_bytes, options_.tasks);
+  command.started = [&](int pid) { tree.Start(pid); };
+  auto within_limits = [&] { return go_on() && tree.WithinLimits(); };
+  ASSIGN_OR_RETURN(base::ChildResult result, base::RunChild(command, within_limits));
   TrainerEnd end;
-  end.peak_memory_bytes = result.peak_memory_bytes;
+  end.peak_memory_bytes = std::max(result.peak_memory_bytes, tree.peak_memory_bytes());
   end.cpu_time = result.cpu_time;
   end.log = result.output + result.errors;
   switch (result.end) {
@@ -173,7 +187,7 @@ absl::StatusOr<TrainerEnd> ProcessRunner::Run(const TrainerJob& job,
       end.reason = "TRAINER_TIMEOUT";
       break;
     case base::ChildResult::End::kStopped:
-      end.reason = "STOPPED";
+      end.reason = tree.exceeded().empty() ? "STOPPED" : tree.exceeded();
       break;
     case base::ChildResult::End::kSignalled:
       end.reason = "TRAINER_FAILED";

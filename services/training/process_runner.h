@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trainers as processes that bubblewrap confines: no network, own process, user, mount, IPC and
 // host namespaces, no capability, read-only programs and inputs, one writable output and one cache
-// folder, memory, time and file-size limits. When the namespaces cannot be made, nothing runs.
+// folder, a filter of system calls, memory, process, time and file-size limits. When the namespaces
+// cannot be made, nothing runs.
 #pragma once
 
 #include <memory>
@@ -18,7 +19,11 @@ class ProcessRunner final : public Runner {
  public:
   struct Options {
     std::string bubblewrap = "bwrap";
-    uint64_t memory_bytes = uint64_t{8} << 30;     // address space of each process
+    // Address space of each process, and memory of all of them together. The sum is looked at five
+    // times a second (ProcessTree), so a trainer can be over it for that long; what it keeps in
+    // /tmp and /dev/shm comes on top, at most temporary_bytes each.
+    uint64_t memory_bytes = uint64_t{8} << 30;
+    int tasks = 1024;                              // processes and threads together
     uint64_t file_bytes = uint64_t{4} << 30;       // largest file it can write
     uint64_t temporary_bytes = uint64_t{1} << 30;  // of /tmp, in memory
     absl::Duration cpu_time = absl::Hours(24);     // of each process
