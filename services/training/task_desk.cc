@@ -48,6 +48,17 @@ absl::Status TaskDesk::StillPermitted(const RunRecord& record) {
   return permit::CheckInForce(record.permit_jws, trust, deps_.clock.Now()).status();
 }
 
+absl::Status TaskDesk::EndIfOver(const std::string& run, const absl::Status& permitted) {
+  if (!IsOver(permitted)) return absl::OkStatus();
+  RETURN_IF_ERROR(deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) {
+    End(record, v1::Run::STATE_FAILED, base::ReasonOf(permitted),
+        "the permit of this run is no longer in force", deps_.clock.Now());
+    return absl::OkStatus();
+  }));
+  deps_.changes.Notify();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::AcquireTaskResponse> TaskDesk::Acquire(const std::string& node,
                                                           const v1::AcquireTaskRequest& request) {
   if (request.session().size() < 8 || request.session().size() > 64) {
@@ -60,14 +71,8 @@ absl::StatusOr<v1::AcquireTaskResponse> TaskDesk::Acquire(const std::string& nod
   for (const std::string& run : runs) {
     ASSIGN_OR_RETURN(RunRecord current, deps_.store.ReadRun(run));
     if (absl::Status permitted = StillPermitted(current); !permitted.ok()) {
-      if (!IsOver(permitted)) continue;  // the trust bundle cannot be had: hand out nothing
-      RETURN_IF_ERROR(deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) {
-        End(record, v1::Run::STATE_FAILED, base::ReasonOf(permitted),
-            "the permit of this run is no longer in force", deps_.clock.Now());
-        return absl::OkStatus();
-      }));
-      deps_.changes.Notify();
-      continue;
+      RETURN_IF_ERROR(EndIfOver(run, permitted));
+      continue;  // or the trust bundle cannot be had: hand out nothing
     }
     const std::string token = absl::BytesToHexString(deps_.random.Bytes(16));
     absl::Status status =
@@ -162,6 +167,10 @@ absl::StatusOr<std::unique_ptr<TaskDesk::Submission>> TaskDesk::Begin(
   if (header.bytes() < 10) return UploadInvalid("an update has at least 10 bytes");
   ASSIGN_OR_RETURN(std::string run, deps_.store.RunOfTask(header.task()));
   ASSIGN_OR_RETURN(RunRecord record, deps_.store.ReadRun(run));
+  if (absl::Status permitted = StillPermitted(record); IsOver(permitted)) {
+    RETURN_IF_ERROR(EndIfOver(run, permitted));
+    ASSIGN_OR_RETURN(record, deps_.store.ReadRun(run));
+  }
   ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, header.task(), node));
   if (record.round.kind() == v1::Round::KIND_EVALUATE) {
     return UploadInvalid("an evaluation sends numbers with SubmitMetrics, not an update");
@@ -227,6 +236,8 @@ absl::StatusOr<bool> TaskDesk::Submission::Finish() {
 absl::StatusOr<bool> TaskDesk::SubmitMetrics(const std::string& node,
                                              const v1::SubmitMetricsRequest& request) {
   ASSIGN_OR_RETURN(std::string run, deps_.store.RunOfTask(request.task()));
+  ASSIGN_OR_RETURN(RunRecord current, deps_.store.ReadRun(run));
+  RETURN_IF_ERROR(EndIfOver(run, StillPermitted(current)));
   const Result result = ResultOf(request);
   bool already = false;
   RETURN_IF_ERROR(deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) -> absl::Status {

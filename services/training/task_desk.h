@@ -72,6 +72,9 @@ class TaskDesk {
 
  private:
   absl::Status StillPermitted(const RunRecord& record);
+  // Ends the run when its permit will not be in force again: nothing is handed out, and no result
+  // is taken, under it.
+  absl::Status EndIfOver(const std::string& run, const absl::Status& permitted);
   Deps deps_;
 };
 

@@ -255,10 +255,9 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
     // The use is in the site's log before data are touched.
     if (status.ok()) status = deps_.record(task, "STARTED", "");
     if (status.ok()) status = MakeResult(task, lease, entry);
-  } else {
-    // Made before an interruption, under checks that may no longer hold.
-    status = CheckAllowed(task);
   }
+  // A trainer can run for hours: what it made leaves only if it would still be allowed to begin.
+  if (status.ok()) status = CheckAllowed(task);
   if (status.ok()) {
     Note(entry, NodeTask::STATE_UPLOADING);
     status = Deliver(task, lease, entry);
