@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -20,8 +21,11 @@ namespace oncomesh::access {
 namespace {
 
 constexpr absl::Duration kAuthorityLife = absl::Hours(24 * 3650);
-// Clocks of sites differ: a fresh certificate is good a little earlier.
+// Clocks of sites differ: a fresh certificate is good a little earlier, by this or by a tenth of
+// its life, so that it never begins beyond the half at which it is renewed.
 constexpr absl::Duration kClockSkew = absl::Minutes(5);
+// How often a site looks whether half of a life has passed, in lives.
+constexpr int kLooks = 16;
 
 bool IsServiceName(const std::string& name) {
   return !name.empty() && name.size() <= 32 &&
@@ -66,7 +70,7 @@ absl::StatusOr<std::string> Authority::Issue(const std::string& path,
                                   {.uri = absl::StrCat("spiffe://", trust_domain_, "/", path),
                                    .dns = {"localhost"},
                                    .ips = {"127.0.0.1"},
-                                   .not_before = now - kClockSkew,
+                                   .not_before = now - std::min(kClockSkew, lifetime_ / 10),
                                    .not_after = now + lifetime_});
 }
 
@@ -110,6 +114,17 @@ bool IdentityFolders::NeedRenewal(absl::Time now) const {
       return true;
   }
   return false;
+}
+
+absl::Duration IdentityFolders::LookAgain() const {
+  absl::Duration shortest = absl::Hours(1);
+  for (const std::string& service : services_) {
+    auto pem = base::ReadFile(absl::StrCat(root_, "/", service, "/current/tls.crt"), 1 << 20);
+    if (!pem.ok()) continue;
+    auto info = crypto::ParseCertificate(*pem);
+    if (info.ok()) shortest = std::min(shortest, info->not_after - info->not_before);
+  }
+  return std::clamp(shortest / kLooks, absl::Seconds(1), absl::Minutes(1));
 }
 
 std::vector<v1::SigningRequest> IdentityFolders::Prepare() {

@@ -59,6 +59,8 @@ class IdentityFolders {
 
   // Half of the life of the certificate that ends first has passed, or one is missing.
   bool NeedRenewal(absl::Time now) const;
+  // When to ask that again: a minute, sooner when certificates live for minutes only.
+  absl::Duration LookAgain() const;
   // True when every service has an identity.
   bool Complete() const;
 

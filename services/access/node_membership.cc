@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,12 @@
 #include "libs/base/status_macros.h"
 
 namespace oncomesh::access {
+namespace {
+
+// Between tries of a renewal that is due: the line to the hub may just be making itself.
+constexpr absl::Duration kAgain = absl::Seconds(5);
+
+}  // namespace
 
 absl::Status NodeMembership::EnrolOnce(const std::string& node, const std::string& trust_domain,
                                        const std::string& invitation_file, const SendEnrol& send) {
@@ -59,13 +66,15 @@ absl::Status NodeMembership::RenewOnce(const SendRenew& send) {
   return absl::OkStatus();
 }
 
-void NodeMembership::StartRenewal(absl::Duration period, SendRenew send) {
-  renewer_ = std::thread([this, period, send = std::move(send)] {
+void NodeMembership::StartRenewal(SendRenew send) {
+  renewer_ = std::thread([this, send = std::move(send)] {
     while (true) {
       absl::Status status = RenewOnce(send);
       if (!status.ok()) base::LogError("certificates.renewal_failed", status);
+      const absl::Duration pause =
+          status.ok() ? folders_.LookAgain() : std::min(folders_.LookAgain(), kAgain);
       base::MutexLock lock(mutex_);
-      if (!stopping_) wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(period));
+      if (!stopping_) wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(pause));
       if (stopping_) return;
     }
   });

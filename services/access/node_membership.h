@@ -35,8 +35,8 @@ class NodeMembership {
   absl::Status EnrolOnce(const std::string& node, const std::string& trust_domain,
                          const std::string& invitation_file, const SendEnrol& send);
 
-  // Looks every `period` whether a renewal is due, until Stop.
-  void StartRenewal(absl::Duration period, SendRenew send);
+  // Looks whether a renewal is due, again and again, until Stop.
+  void StartRenewal(SendRenew send);
   void Stop();
 
  private:

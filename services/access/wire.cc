@@ -39,11 +39,12 @@ namespace {
 
 using config::v1::AccessConfig;
 
-constexpr absl::Duration kRenewalLook = absl::Minutes(1);
-
 base::Clock& SystemTime() { return base::SystemClock::Get(); }
 
 absl::Duration CertificateLife(const AccessConfig& config) {
+  if (config.certificate_seconds() > 0) {
+    return absl::Seconds(std::clamp(config.certificate_seconds(), 20, 86'400));
+  }
   const int days =
       config.certificate_days() == 0 ? 30 : std::clamp(config.certificate_days(), 1, 90);
   return absl::Hours(24 * days);
@@ -92,10 +93,11 @@ class HubApp final : public rpc::App {
         const bool pushed = enrolment_->PushSuspended().ok();
         absl::Status renewed = RenewOwn();
         if (!renewed.ok()) base::LogError("certificates.renewal_failed", renewed);
+        const absl::Duration look = folders_.LookAgain();
         base::MutexLock lock(mutex_);
         if (!stopping_) {
           wake_.WaitFor(mutex_,
-                        absl::ToChronoNanoseconds(pushed ? kRenewalLook : absl::Seconds(1)));
+                        absl::ToChronoNanoseconds(pushed ? look : absl::Seconds(1)));
         }
         if (stopping_) return;
       }
@@ -118,6 +120,10 @@ class HubApp final : public rpc::App {
 
   absl::Status Init() {
     const std::string& state = config_.service().state_dir();
+    if (config_.certificate_seconds() > 0 && config_.service().production()) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                         "certificateSeconds is for drills; use certificateDays");
+    }
     ASSIGN_OR_RETURN(Authority authority,
                      Authority::Open(state + "/authority", config_.service().trust_domain(),
                                      CertificateLife(config_), SystemTime()));
@@ -131,17 +137,16 @@ class HubApp final : public rpc::App {
       ASSIGN_OR_RETURN(issuer_, LocalIssuer::Open(config_.local_issuer(), state,
                                                   config_.service().production(), SystemTime()));
     }
-    ASSIGN_OR_RETURN(issuer_keys_, IssuerKeys::Open(config_.issuers(), state,
-                                                    config_.service().production(),
-                                                    {.clock = SystemTime()}));
+    ASSIGN_OR_RETURN(issuer_keys_,
+                     IssuerKeys::Open(config_.issuers(), state, config_.service().production(),
+                                      {.clock = SystemTime()}));
     PeopleIssuers issuers = [this] {
       std::vector<v1::PeopleIssuer> all = issuer_keys_->Issuers();
       if (issuer_ != nullptr) all.push_back(issuer_->Describe());
       return all;
     };
-    people_.emplace(config_.people(), issuers, SystemTime(), [this](const std::string& issuer) {
-      return issuer_keys_->Refresh(issuer);
-    });
+    people_.emplace(config_.people(), issuers, SystemTime(),
+                    [this](const std::string& issuer) { return issuer_keys_->Refresh(issuer); });
     ASSIGN_OR_RETURN(
         crypto::PrivateKey permit_key,
         crypto::PrivateKey::LoadOrGenerate(state + "/permit.key", crypto::KeyType::kEd25519));
@@ -254,8 +259,7 @@ class NodeApp final : public rpc::App {
         config_.trust_pull_seconds() == 0 ? 5 : std::clamp(config_.trust_pull_seconds(), 1, 300);
     trust_->Start(
         absl::Seconds(seconds), [this] { return PullTrust(""); }, [this] { people_->Forget(); });
-    membership_.StartRenewal(kRenewalLook,
-                             [this](const v1::RenewCertificatesRequest& request)
+    membership_.StartRenewal([this](const v1::RenewCertificatesRequest& request)
                                  -> absl::StatusOr<v1::RenewCertificatesResponse> {
                                grpc::ClientContext context;
                                rpc::SetDeadline(context, absl::Seconds(30));
