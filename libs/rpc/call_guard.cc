@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/rpc/call_guard.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "libs/base/error.h"
 #include "libs/base/log.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/digest.h"
 #include "libs/rpc/access_rules.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
@@ -60,7 +62,61 @@ std::string ShortName(absl::string_view full_method) {
                       full_method.substr(slash + 1));
 }
 
+// The value of a field of the request as an event shows it; empty for what it may not show.
+std::string AuditText(const google::protobuf::Message& request, const std::string& name) {
+  const google::protobuf::FieldDescriptor* field = request.GetDescriptor()->FindFieldByName(name);
+  if (field == nullptr || field->is_repeated()) return "";
+  const google::protobuf::Reflection& reflection = *request.GetReflection();
+  switch (field->cpp_type()) {
+    case google::protobuf::FieldDescriptor::CPPTYPE_STRING:
+      return reflection.GetString(request, field);
+    case google::protobuf::FieldDescriptor::CPPTYPE_BOOL:
+      return reflection.GetBool(request, field) ? "true" : "false";
+    case google::protobuf::FieldDescriptor::CPPTYPE_INT32:
+      return absl::StrCat(reflection.GetInt32(request, field));
+    case google::protobuf::FieldDescriptor::CPPTYPE_INT64:
+      return absl::StrCat(reflection.GetInt64(request, field));
+    case google::protobuf::FieldDescriptor::CPPTYPE_ENUM:
+      return reflection.GetEnum(request, field)->name();
+    default:
+      return "";
+  }
+}
+
+// Whether the log takes it (doc/formats/log.md): at most 512 bytes, no control characters.
+bool IsAuditText(absl::string_view text) {
+  return text.size() <= 512 && std::all_of(text.begin(), text.end(), [](char c) {
+           return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
+         });
+}
+
+// Adds what the rule asks for; what the core noted itself stays.
+void AddFromRequest(const options::v1::AccessRule& rule, const google::protobuf::Message& request,
+                    CallNote& note) {
+  if (note.object.empty() && !rule.audit_object().empty()) {
+    note.object = AuditText(request, rule.audit_object());
+  }
+  for (const std::string& name : rule.audit_attributes()) {
+    std::string value = AuditText(request, name);
+    if (!value.empty()) note.attributes.emplace(name, std::move(value));
+  }
+}
+
 }  // namespace
+
+audit::v1::Event ToAuditEvent(const CallEvent& call) {
+  audit::v1::Event event;
+  event.set_actor(call.actor);
+  event.set_type(call.type);
+  event.set_outcome(call.outcome);
+  event.set_reason(call.reason);
+  if (IsAuditText(call.note.object)) event.set_object(call.note.object);
+  if (!call.permit.empty()) event.set_permit_sha256(crypto::Sha256Hex(call.permit));
+  for (const auto& [name, value] : call.note.attributes) {
+    if (IsAuditText(value)) (*event.mutable_attributes())[name] = value;
+  }
+  return event;
+}
 
 absl::StatusOr<Caller> CallGuard::Identify(const grpc::ServerContext& context) {
   Peer peer = deps_.peer ? deps_.peer(context) : ReadPeer(context);
@@ -160,15 +216,30 @@ grpc::Status CallGuard::Run(grpc::ServerContext* context, const char* full_metho
   Caller caller;
   absl::Status status = Admit(*context, full_method, request, caller);
   bool admitted = status.ok();
-  if (admitted) status = core(caller);
   const options::v1::AccessRule* rule = FindAccessRule(full_method);
-  if (rule != nullptr && rule->audit() && deps_.auditor != nullptr) {
-    absl::Status recorded =
-        deps_.auditor->Record({.type = absl::StrCat("rpc.", ShortName(full_method)),
-                               .actor = caller.Actor(),
-                               .outcome = absl::StatusCodeToString(status.code()),
-                               .reason = status.ok() ? "" : base::ReasonOf(status),
-                               .permit = caller.permit});
+  const bool audited = rule != nullptr && rule->audit() && deps_.auditor != nullptr;
+  CallEvent event;
+  if (audited) {
+    event.type = absl::StrCat("rpc.", ShortName(full_method));
+    event.actor = caller.Actor();
+    event.permit = caller.permit;
+    caller.note = &event.note;
+  }
+  if (admitted && audited && rule->audit_first()) {
+    event.outcome = "STARTED";
+    status = deps_.auditor->Record(event);
+    if (!status.ok()) base::LogError("audit.failed", status, {{"method", full_method}});
+  }
+  if (status.ok()) status = core(caller);
+  if (audited) {
+    event.outcome = absl::StatusCodeToString(status.code());
+    if (status.ok()) {
+      AddFromRequest(*rule, request, event.note);
+    } else {
+      event.reason = base::ReasonOf(status);
+      event.note = {};
+    }
+    absl::Status recorded = deps_.auditor->Record(event);
     // What cannot be recorded must not succeed in silence.
     if (!recorded.ok()) {
       base::LogError("audit.failed", recorded, {{"method", full_method}});

@@ -19,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "libs/rpc/caller.h"
+#include "oncomesh/audit/v1/audit.pb.h"
 
 namespace oncomesh::rpc {
 
@@ -52,10 +53,16 @@ class PermitChecker {
 struct CallEvent {
   std::string type;     // "rpc.<Service>.<Method>"
   std::string actor;    // Caller::Actor()
-  std::string outcome;  // "OK" or the name of the status code
+  std::string outcome;  // "OK", the name of the status code, or "STARTED" before the core
   std::string reason;   // of the error, or empty
   std::string permit;   // compact JWS that came with the call, or empty
+  CallNote note;        // of a call that succeeded
 };
+
+// The event as the log keeps it; id, time and site are the log's to add. Texts that the log would
+// refuse (too long, control characters) are left out, so that no caller can keep its own call from
+// being recorded.
+audit::v1::Event ToAuditEvent(const CallEvent& call);
 
 // Writes events to the site's audit log. Any thread.
 class Auditor {
@@ -86,7 +93,8 @@ class CallGuard {
   explicit CallGuard(Deps deps) : deps_(std::move(deps)) {}
 
   // Runs `core` when the call may be made; the status carries the reason when not. `request` is the
-  // request or, for streams, the header message. Any thread.
+  // request, or an empty message for streams of the client: nothing is read from somebody who may
+  // not call. Any thread.
   grpc::Status Run(grpc::ServerContext* context, const char* full_method,
                    const google::protobuf::Message& request,
                    absl::FunctionRef<absl::Status(const Caller&)> core);

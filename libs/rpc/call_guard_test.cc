@@ -89,8 +89,13 @@ struct Mesh {
     grpc::Status RevokePermit(grpc::ServerContext* context, const RevokePermitRequest* request,
                               RevokePermitResponse*) override {
       return mesh->guard->Run(context, "/oncomesh.access.v1.AccessService/RevokePermit", *request,
-                              [&](const Caller&) {
+                              [&](const Caller& caller) -> absl::Status {
                                 ++mesh->reached;
+                                caller.Note("epoch", "7");
+                                if (request->id() == "unknown") {
+                                  return base::Error(absl::StatusCode::kNotFound,
+                                                     "PERMIT_NOT_FOUND", "no");
+                                }
                                 return absl::OkStatus();
                               });
     }
@@ -106,13 +111,16 @@ struct Mesh {
     return FromGrpc(
         access::v1::PeopleService::NewStub(channel)->WhoAmI(&context, WhoAmIRequest(), &response));
   }
-  absl::Status RevokePermit(const std::string& authorization) {
+  absl::Status RevokePermit(const std::string& authorization, const std::string& id = "permit-1") {
     grpc::ClientContext context;
     SetDeadline(context, absl::Seconds(5));
     context.AddMetadata("authorization", authorization);
+    RevokePermitRequest request;
+    request.set_id(id);
+    request.set_reason("free text stays out");
     RevokePermitResponse response;
-    return FromGrpc(access::v1::AccessService::NewStub(channel)->RevokePermit(
-        &context, RevokePermitRequest(), &response));
+    return FromGrpc(
+        access::v1::AccessService::NewStub(channel)->RevokePermit(&context, request, &response));
   }
 
   KnownPeople people;
@@ -136,10 +144,36 @@ TEST_CASE("guard: a person with a valid token is let in by role") {
   REQUIRE_OK(mesh.RevokePermit("Bearer good-operator"));
   CHECK(mesh.reached == 2);
   // Both the refusal and the use are events; neither holds the token.
-  REQUIRE(mesh.events.events.size() == 2);
+  REQUIRE(mesh.events.events.size() == 3);
   CHECK(mesh.events.events[0].outcome == "PERMISSION_DENIED");
   CHECK(mesh.events.events[0].actor == "person:ana");
-  CHECK(mesh.events.events[1].outcome == "OK");
+  CHECK(mesh.events.events[0].note.object.empty());
+  // A decision is on record before it is taken, and says afterwards what was decided.
+  CHECK(mesh.events.events[1].outcome == "STARTED");
+  CHECK(mesh.events.events[1].note.object.empty());
+  CHECK(mesh.events.events[2].outcome == "OK");
+  CHECK(mesh.events.events[2].note.object == "permit-1");
+  CHECK(mesh.events.events[2].note.attributes ==
+        std::map<std::string, std::string>{{"epoch", "7"}});
+}
+
+TEST_CASE("guard: the event of a call that failed holds nothing of its request") {
+  Mesh mesh;
+  REQUIRE_REASON(mesh.RevokePermit("Bearer good-operator", "unknown"), absl::StatusCode::kNotFound,
+                 "PERMIT_NOT_FOUND");
+  REQUIRE(mesh.events.events.size() == 2);
+  CHECK(mesh.events.events[1].outcome == "NOT_FOUND");
+  CHECK(mesh.events.events[1].reason == "PERMIT_NOT_FOUND");
+  CHECK(mesh.events.events[1].note.object.empty());
+  CHECK(mesh.events.events[1].note.attributes.empty());
+}
+
+TEST_CASE("guard: a decision that cannot be recorded first is not taken") {
+  Mesh mesh;
+  mesh.events.broken = true;
+  REQUIRE_REASON(mesh.RevokePermit("Bearer good-operator"), absl::StatusCode::kUnavailable,
+                 "AUDIT_UNAVAILABLE");
+  CHECK(mesh.reached == 0);
 }
 
 TEST_CASE("guard: no token, a bad token and a malformed header never reach the core") {

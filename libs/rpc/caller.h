@@ -3,12 +3,19 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 
 namespace oncomesh::rpc {
+
+// What the core of a call adds to its audit event: names and counts, never a value from a patient.
+struct CallNote {
+  std::string object;                             // resource name of what it was done to
+  std::map<std::string, std::string> attributes;  // at most 16
+};
 
 struct Caller {
   enum class Kind { kAnonymous, kPerson, kService };
@@ -26,6 +33,15 @@ struct Caller {
   // The permit sent with the call (compact JWS), or empty. The guard has verified it when the
   // RPC's rule asks for one.
   std::string permit;
+
+  // Where the core notes what the call is about; the guard owns it. Null where nothing is written.
+  CallNote* note = nullptr;
+  void About(absl::string_view object) const {
+    if (note != nullptr) note->object = std::string(object);
+  }
+  void Note(const char* attribute, absl::string_view value) const {
+    if (note != nullptr) note->attributes[attribute] = std::string(value);
+  }
 
   bool HasRole(absl::string_view role) const {
     return std::any_of(roles.begin(), roles.end(), [&](const std::string& r) { return r == role; });

@@ -169,32 +169,18 @@ absl::Status SiteAccess::Check(const rpc::Caller& caller, absl::string_view oper
 }
 
 absl::Status SiteAccess::Record(const rpc::CallEvent& call) {
-  std::map<std::string, std::string> attributes;
   audit::v1::AppendRequest request;
   audit::v1::Event& event = *request.add_events();
+  event = rpc::ToAuditEvent(call);
   event.set_event_id(base::NewUuid());
-  event.set_actor(call.actor);
-  event.set_type(call.type);
-  event.set_outcome(call.outcome);
-  event.set_reason(call.reason);
-  if (!call.permit.empty()) event.set_permit_sha256(permit::Digest(call.permit));
   return Call(*stubs_->audit, &audit::v1::AuditService::Stub::Append, request).status();
 }
 
-absl::Status SiteAccess::RecordEvent(absl::string_view type, absl::string_view actor,
-                                     absl::string_view object, absl::string_view permit,
-                                     const std::map<std::string, std::string>& attributes) {
-  audit::v1::AppendRequest request;
-  audit::v1::Event& event = *request.add_events();
-  event.set_event_id(base::NewUuid());
-  event.set_actor(actor.empty() ? absl::StrCat("service:", rpc::ServicePath(site_, service_))
-                                : std::string(actor));
-  event.set_type(std::string(type));
-  event.set_object(std::string(object));
-  event.set_outcome("OK");
-  if (!permit.empty()) event.set_permit_sha256(permit::Digest(permit));
-  for (const auto& [name, value] : attributes) (*event.mutable_attributes())[name] = value;
-  return Call(*stubs_->audit, &audit::v1::AuditService::Stub::Append, request).status();
+absl::Status SiteAccess::RecordOwn(rpc::CallEvent event) {
+  if (event.actor.empty()) {
+    event.actor = absl::StrCat("service:", rpc::ServicePath(site_, service_));
+  }
+  return Record(event);
 }
 
 }  // namespace oncomesh::site

@@ -44,11 +44,10 @@ class SiteAccess final : public rpc::Authenticator, public rpc::PermitChecker, p
                      absl::string_view permit) override;
   absl::Status Record(const rpc::CallEvent& event) override;
 
-  // An event of the service's own: "training.round_closed", an object by its resource name, and
-  // attributes that are counts and names. No patient value.
-  absl::Status RecordEvent(absl::string_view type, absl::string_view actor,
-                           absl::string_view object, absl::string_view permit,
-                           const std::map<std::string, std::string>& attributes);
+  // An event of the service's own: "training.task", with an object by its resource name and
+  // attributes that are counts and names. Without an actor it is the service itself. No patient
+  // value. Errors: UNAVAILABLE (AUDIT_UNAVAILABLE).
+  absl::Status RecordOwn(rpc::CallEvent event);
 
   // By what permits are judged at this site. Errors: UNAVAILABLE (ACCESS_UNAVAILABLE,
   // TRUST_NOT_YET).

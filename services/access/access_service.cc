@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/access/access_service.h"
 
+#include <algorithm>
+#include <initializer_list>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
 #include "libs/rpc/channel.h"
@@ -40,15 +44,32 @@ absl::Status AskHub(ServerContext* context, Method method, const Request& reques
 
 std::string Full(const char* service, const char* method) { return std::string(service) + method; }
 
+// At a node the hub is asked in the node's name and shows whatever concerns the node, so the node
+// itself must hold back what is not for everybody there.
+absl::Status NeedNodeRole(const Caller& who, std::initializer_list<absl::string_view> roles) {
+  if (who.kind == Caller::Kind::kPerson &&
+      std::any_of(roles.begin(), roles.end(),
+                  [&](absl::string_view role) { return who.HasRole(role); })) {
+    return absl::OkStatus();
+  }
+  return base::Error(absl::StatusCode::kPermissionDenied, "ROLE_NEEDED",
+                     absl::StrCat("at a node this needs the role ", absl::StrJoin(roles, " or "),
+                                  "; an applicant sees their own requests at the hub's front door"),
+                     {{"roles", absl::StrJoin(roles, ",")}});
+}
+
 }  // namespace
 
 // --- Requests and permits at the hub
 
 Status HubAccessService::CreateRequest(ServerContext* c, const v1::CreateRequestRequest* q,
                                        v1::CreateRequestResponse* r) {
-  return guard_.Run(c, Full(kAccess, "CreateRequest").c_str(), *q, [&](const Caller& who) {
-    return Into(requests_.Create(who, *q), r->mutable_request());
-  });
+  return guard_.Run(c, Full(kAccess, "CreateRequest").c_str(), *q,
+                    [&](const Caller& who) -> absl::Status {
+                      RETURN_IF_ERROR(Into(requests_.Create(who, *q), r->mutable_request()));
+                      who.About(r->request().id());
+                      return absl::OkStatus();
+                    });
 }
 Status HubAccessService::GetRequest(ServerContext* c, const v1::GetRequestRequest* q,
                                     v1::GetRequestResponse* r) {
@@ -69,8 +90,10 @@ Status HubAccessService::WithdrawRequest(ServerContext* c, const v1::WithdrawReq
 }
 Status HubAccessService::Decide(ServerContext* c, const v1::DecideRequest* q,
                                 v1::DecideResponse* r) {
-  return guard_.Run(c, Full(kAccess, "Decide").c_str(), *q, [&](const Caller& who) {
-    return Into(requests_.Decide(who, *q), r->mutable_request());
+  return guard_.Run(c, Full(kAccess, "Decide").c_str(), *q, [&](const Caller& who) -> absl::Status {
+    RETURN_IF_ERROR(Into(requests_.Decide(who, *q), r->mutable_request()));
+    if (!r->request().permit_id().empty()) who.Note("permit", r->request().permit_id());
+    return absl::OkStatus();
   });
 }
 Status HubAccessService::GetPermit(ServerContext* c, const v1::GetPermitRequest* q,
@@ -106,6 +129,7 @@ Status HubAccessService::RevokePermit(ServerContext* c, const v1::RevokePermitRe
                       r->mutable_nodes_told()->Add(told.begin(), told.end());
                       r->mutable_nodes_missing()->Add(missing.begin(), missing.end());
                       r->set_epoch(epoch);
+                      who.Note("epoch", absl::StrCat(epoch));
                       ASSIGN_OR_RETURN(PermitRow row, permits_.Get(who, q->id()));
                       *r->mutable_permit() = Shown(row, clock_.Now());
                       return absl::OkStatus();
@@ -116,21 +140,28 @@ Status HubAccessService::RevokePermit(ServerContext* c, const v1::RevokePermitRe
 
 Status NodeAccessService::GetRequest(ServerContext* c, const v1::GetRequestRequest* q,
                                      v1::GetRequestResponse* r) {
-  return guard_.Run(c, Full(kAccess, "GetRequest").c_str(), *q, [&](const Caller&) {
-    return AskHub(
-        c, [&](auto* x, const auto& y, auto* z) { return hub_.GetRequest(x, y, z); }, *q, r);
-  });
+  return guard_.Run(c, Full(kAccess, "GetRequest").c_str(), *q,
+                    [&](const Caller& who) -> absl::Status {
+                      RETURN_IF_ERROR(NeedNodeRole(who, {"holder", "auditor", "operator"}));
+                      return AskHub(
+                          c,
+                          [&](auto* x, const auto& y, auto* z) { return hub_.GetRequest(x, y, z); },
+                          *q, r);
+                    });
 }
 Status NodeAccessService::ListRequests(ServerContext* c, const v1::ListRequestsRequest* q,
                                        v1::ListRequestsResponse* r) {
-  return guard_.Run(c, Full(kAccess, "ListRequests").c_str(), *q, [&](const Caller&) {
-    return AskHub(
-        c, [&](auto* x, const auto& y, auto* z) { return hub_.ListRequests(x, y, z); }, *q, r);
-  });
+  return guard_.Run(
+      c, Full(kAccess, "ListRequests").c_str(), *q, [&](const Caller& who) -> absl::Status {
+        RETURN_IF_ERROR(NeedNodeRole(who, {"holder", "auditor", "operator"}));
+        return AskHub(
+            c, [&](auto* x, const auto& y, auto* z) { return hub_.ListRequests(x, y, z); }, *q, r);
+      });
 }
 Status NodeAccessService::Decide(ServerContext* c, const v1::DecideRequest* q,
                                  v1::DecideResponse* r) {
-  return guard_.Run(c, Full(kAccess, "Decide").c_str(), *q, [&](const Caller& who) {
+  return guard_.Run(c, Full(kAccess, "Decide").c_str(), *q, [&](const Caller& who) -> absl::Status {
+    RETURN_IF_ERROR(NeedNodeRole(who, {"holder"}));
     v1::DecideRequest forwarded = *q;
     forwarded.set_decided_by(who.subject);
     return AskHub(
@@ -259,11 +290,15 @@ Status PolicyServiceImpl::GetPolicy(ServerContext* c, const v1::GetPolicyRequest
 }
 Status PolicyServiceImpl::SetPolicy(ServerContext* c, const v1::SetPolicyRequest* q,
                                     v1::SetPolicyResponse* r) {
-  return guard_.Run(c, Full(kPolicy, "SetPolicy").c_str(), *q, [&](const Caller&) -> absl::Status {
-    RETURN_IF_ERROR(policy_.Set(q->policy()));
-    *r->mutable_policy() = policy_.Get();
-    return absl::OkStatus();
-  });
+  return guard_.Run(c, Full(kPolicy, "SetPolicy").c_str(), *q,
+                    [&](const Caller& who) -> absl::Status {
+                      RETURN_IF_ERROR(policy_.Set(q->policy()));
+                      *r->mutable_policy() = policy_.Get();
+                      who.About("policy");
+                      who.Note("trainers", absl::StrCat(r->policy().trainer_digests_size()));
+                      who.Note("min_patients", absl::StrCat(r->policy().min_patients()));
+                      return absl::OkStatus();
+                    });
 }
 
 }  // namespace oncomesh::access

@@ -5,7 +5,6 @@
 
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
-#include "libs/crypto/digest.h"
 #include "libs/crypto/keys.h"
 
 namespace oncomesh::access {
@@ -27,13 +26,7 @@ absl::StatusOr<std::unique_ptr<AuditLog>> AuditLog::Open(const std::string& stat
 }
 
 absl::Status AuditLog::Record(const rpc::CallEvent& call) {
-  audit::v1::Event event;
-  event.set_actor(call.actor);
-  event.set_type(call.type);
-  event.set_outcome(call.outcome);
-  event.set_reason(call.reason);
-  if (!call.permit.empty()) event.set_permit_sha256(crypto::Sha256Hex(call.permit));
-  return events_->Record(std::move(event)).status();
+  return events_->Record(rpc::ToAuditEvent(call)).status();
 }
 
 absl::StatusOr<audit::v1::ListResponse> AuditLog::List(const rpc::Caller& caller,

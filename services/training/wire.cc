@@ -149,6 +149,7 @@ class NodeApp final : public rpc::App {
   void Drain() override {
     stop_.Stop();
     hub_->StopWaiting();
+    cases_->Stop();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -164,14 +165,17 @@ class NodeApp final : public rpc::App {
         .policy = [this] { return site_.Policy(); },
         .record =
             [this](const v1::Task& task, const std::string& outcome, const std::string& reason) {
-              std::map<std::string, std::string> attributes = {
-                  {"run", task.run()},
-                  {"round", absl::StrCat(task.round())},
-                  {"outcome", outcome},
-                  {"trainer", task.plan().trainer().digest()}};
-              if (!reason.empty()) attributes["reason"] = reason;
-              return site_.RecordEvent("training.task", "person:" + task.owner(), task.name(),
-                                       task.permit_jws(), attributes);
+              rpc::CallEvent event;
+              event.type = "training.task";
+              event.actor = "person:" + task.owner();
+              event.outcome = outcome == "DONE" ? "OK" : outcome;
+              event.reason = reason;
+              event.permit = task.permit_jws();
+              event.note = {task.name(),
+                            {{"run", task.run()},
+                             {"round", absl::StrCat(task.round())},
+                             {"trainer", task.plan().trainer().digest()}}};
+              return site_.RecordOwn(std::move(event));
             },
         .trainers = shelf_,
         .cases = *cases_,

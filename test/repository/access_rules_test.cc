@@ -68,6 +68,41 @@ TEST_CASE("api: every RPC has an access rule that lets somebody in, and says its
   CHECK(methods >= 40);  // the check itself would be empty if it found none
 }
 
+TEST_CASE("api: what an audit event takes from a request is there, and is no free text") {
+  const FileDescriptorSet api = Api();
+  google::protobuf::DescriptorPool pool;
+  for (const FileDescriptorProto& file : api.file()) REQUIRE(pool.BuildFile(file) != nullptr);
+  const std::set<std::string> kFreeText = {"reason_text",  "title",  "description", "text",
+                                           "answers_json", "secret", "lease_token"};
+  int named = 0;
+  for (const FileDescriptorProto& file : api.file()) {
+    for (const auto& service : file.service()) {
+      for (const auto& method : service.method()) {
+        INFO(service.name() << "/" << method.name());
+        const auto& rule = method.options().GetExtension(options::v1::access);
+        std::vector<std::string> fields(rule.audit_attributes().begin(),
+                                        rule.audit_attributes().end());
+        if (!rule.audit_object().empty()) fields.push_back(rule.audit_object());
+        if (!fields.empty() || rule.audit_first()) CHECK(rule.audit());
+        const auto* request = pool.FindMessageTypeByName(method.input_type().substr(1));
+        REQUIRE(request != nullptr);
+        for (const std::string& name : fields) {
+          INFO(name);
+          ++named;
+          CHECK(kFreeText.count(name) == 0);
+          const auto* field = request->FindFieldByName(name);
+          REQUIRE(field != nullptr);
+          CHECK(!field->is_repeated());
+          const auto sensitivity = field->options().GetExtension(options::v1::sensitivity);
+          CHECK(sensitivity != options::v1::SENSITIVITY_IDENTIFYING);
+          CHECK(sensitivity != options::v1::SENSITIVITY_SECRET);
+        }
+      }
+    }
+  }
+  CHECK(named >= 15);
+}
+
 TEST_CASE("api: no request to a service of the hub can carry identifying data") {
   // What only a node serves may take it; everything a hub service takes may not.
   std::map<std::string, const google::protobuf::DescriptorProto*> messages;
