@@ -38,6 +38,10 @@ bool Consists(absl::string_view text, size_t longest, absl::string_view characte
          text.find_first_not_of(characters) == absl::string_view::npos;
 }
 
+// 8 GiB of float64: what a plan can make the hub and each node write before anyone trains.
+constexpr uint64_t kMaxPlanElements = uint64_t{1} << 30;
+constexpr int kMaxHyperparameterDepth = 16;
+
 constexpr absl::string_view kNameCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-";
 constexpr absl::string_view kWordCharacters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
@@ -47,6 +51,7 @@ absl::Status CheckTensors(
     const google::protobuf::Map<std::string, training::v1::TensorShape>& shapes) {
   if (static_cast<size_t>(shapes.size()) > kMaxTensors)
     return Invalid(field, "has too many tensors");
+  uint64_t total = 0;
   for (const auto& [name, tensor] : shapes) {
     if (!Consists(name, kMaxTensorName,
                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -58,9 +63,41 @@ absl::Status CheckTensors(
       return Invalid(field, "has a tensor that is neither F32 nor F64");
     }
     std::vector<int64_t> shape(tensor.shape().begin(), tensor.shape().end());
-    if (!ElementsOf(shape).ok()) return Invalid(field, "has a tensor of an impossible shape");
+    absl::StatusOr<uint64_t> elements = ElementsOf(shape);
+    if (!elements.ok()) return Invalid(field, "has a tensor of an impossible shape");
+    total += *elements;
+    if (total > kMaxPlanElements) return Invalid(field, "has more than 2^30 numbers together");
   }
   return absl::OkStatus();
+}
+
+// What JSON cannot carry, or not unambiguously, would make two plans of one digest: numbers that
+// are not finite, and structures deeper than the printer goes.
+absl::Status CheckValue(const google::protobuf::Value& value, int depth) {
+  if (depth > kMaxHyperparameterDepth) {
+    return Invalid("hyperparameters", "are nested deeper than 16 levels");
+  }
+  switch (value.kind_case()) {
+    case google::protobuf::Value::kNumberValue:
+      if (!std::isfinite(value.number_value())) {
+        return Invalid("hyperparameters", "have a number that is not finite");
+      }
+      return absl::OkStatus();
+    case google::protobuf::Value::kStructValue:
+      for (const auto& [name, inner] : value.struct_value().fields()) {
+        RETURN_IF_ERROR(CheckValue(inner, depth + 1));
+      }
+      return absl::OkStatus();
+    case google::protobuf::Value::kListValue:
+      for (const auto& inner : value.list_value().values()) {
+        RETURN_IF_ERROR(CheckValue(inner, depth + 1));
+      }
+      return absl::OkStatus();
+    case google::protobuf::Value::KIND_NOT_SET:
+      return Invalid("hyperparameters", "have a value that is not set");
+    default:
+      return absl::OkStatus();
+  }
 }
 
 absl::Status CheckModel(const Plan& plan) {
@@ -79,8 +116,16 @@ absl::Status CheckModel(const Plan& plan) {
       ASSIGN_OR_RETURN(info.elements, ElementsOf(spec.shape));
       header.tensors.emplace(spec.name, info);
     }
-    absl::Status status = UpdateTemplate(Strategy::kNewton, header).status();
-    if (!status.ok()) return Invalid("model.tensors", status.message());
+    absl::StatusOr<Template> update = UpdateTemplate(Strategy::kNewton, header);
+    if (!update.ok()) return Invalid("model.tensors", update.status().message());
+    uint64_t total = 0;
+    for (const auto& [name, shape] : *update) {
+      absl::StatusOr<uint64_t> elements = ElementsOf(shape);
+      total += elements.value_or(kMaxPlanElements);
+      if (!elements.ok() || total > kMaxPlanElements) {
+        return Invalid("model.tensors", "have a second derivative of more than 2^30 numbers");
+      }
+    }
   }
   return absl::OkStatus();
 }
@@ -197,6 +242,9 @@ absl::Status CheckPlan(const Plan& plan) {
   RETURN_IF_ERROR(CheckStep(plan));
   if (plan.hyperparameters().ByteSizeLong() > (16 << 10)) {
     return Invalid("hyperparameters", "are larger than 16 KiB");
+  }
+  for (const auto& [name, value] : plan.hyperparameters().fields()) {
+    RETURN_IF_ERROR(CheckValue(value, 1));
   }
   if (plan.metrics_size() > 32) return Invalid("metrics", "are at most 32");
   std::set<std::string> metrics;

@@ -2,6 +2,7 @@
 #include "libs/federated/plan.h"
 
 #include <catch2/catch.hpp>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "libs/testing/status_matchers.h"
@@ -88,6 +89,9 @@ TEST_CASE("plan: what is out of range is refused by the name of its field") {
            {R"({"model":{"tensors":{"w":{"shape":[-1]}}}})", "model.tensors"},
            {R"({"model":{"tensors":{"w":{"shape":[100000]}}}})", "model.tensors"},
            {R"({"model":{"tensors":{"hessian":{"shape":[1]}}}})", "model.tensors"},
+           {R"({"model":{"tensors":{"w":{"shape":[1073741824,2]}}}})", "model.tensors"},
+           {R"({"statistics":{"tensors":{"s":{"shape":[536870912]},"t":{"shape":[536870913]}}}})",
+            "statistics.tensors"},
            {R"({"step":{"l2":-1}})", "step.l2"},
            {R"({"step":{"l2":"NaN"}})", "step.l2"},
            {R"({"step":{"learningRate":"Infinity"}})", "step.learningRate"},
@@ -107,6 +111,21 @@ TEST_CASE("plan: what is out of range is refused by the name of its field") {
     REQUIRE_REASON(status, absl::StatusCode::kInvalidArgument, "PLAN_INVALID");
     CHECK(base::ErrorInfoOf(status).metadata.at("field") == c.field);
   }
+}
+
+TEST_CASE("plan: numbers that JSON would print like a text are refused") {
+  REQUIRE_VALUE(training::v1::Plan plan, ParsePlan(Valid().dump()));
+  (*plan.mutable_hyperparameters()->mutable_fields())["x"].set_number_value(
+      std::numeric_limits<double>::quiet_NaN());
+  absl::Status status = CheckPlan(plan);
+  REQUIRE_REASON(status, absl::StatusCode::kInvalidArgument, "PLAN_INVALID");
+  CHECK(base::ErrorInfoOf(status).metadata.at("field") == "hyperparameters");
+  google::protobuf::Value* value = &(*plan.mutable_hyperparameters()->mutable_fields())["x"];
+  for (int depth = 0; depth < 17; ++depth) value = value->mutable_list_value()->add_values();
+  value->set_bool_value(true);
+  REQUIRE_REASON(CheckPlan(plan), absl::StatusCode::kInvalidArgument, "PLAN_INVALID");
+  (*plan.mutable_hyperparameters()->mutable_fields())["x"].Clear();  // a value without a kind
+  REQUIRE_REASON(CheckPlan(plan), absl::StatusCode::kInvalidArgument, "PLAN_INVALID");
 }
 
 TEST_CASE("plan: text that is no plan is refused") {

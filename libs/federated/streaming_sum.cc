@@ -75,6 +75,19 @@ absl::StatusOr<Maxima> CheckUpdate(const TensorFile& update, const Template& exp
   return maxima;
 }
 
+absl::Status CheckRange(const Maxima& maxima, int64_t weight,
+                        const std::map<std::string, double>& bounds) {
+  for (const auto& [name, maximum] : maxima) {
+    if (bounds.count(name) != 0) continue;
+    if (!ScaleFor(static_cast<double>(weight) * maximum).ok()) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "UPDATE_RANGE",
+                         "an update has numbers too large to be summed; look at the trainer",
+                         {{"tensor", name}});
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<StreamingSum> StreamingSum::Open(std::vector<Summand> summands,
                                                 const std::map<std::string, double>& bounds) {
   if (summands.size() > kMaxContributors) {

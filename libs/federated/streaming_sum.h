@@ -31,6 +31,12 @@ using Maxima = std::map<std::string, double>;
 // UPDATE_SHAPE (naming the tensor), UPDATE_NOT_FINITE, UPDATE_METADATA.
 absl::StatusOr<Maxima> CheckUpdate(const TensorFile& update, const Template& expected);
 
+// OK when the sum can hold `weight` times numbers of these magnitudes, in the tensors for which the
+// plan sets no bound. One update of 1e308 would otherwise end the run for everybody.
+// Errors: INVALID_ARGUMENT (UPDATE_RANGE) naming the tensor.
+absl::Status CheckRange(const Maxima& maxima, int64_t weight,
+                        const std::map<std::string, double>& bounds);
+
 // One update, checked with CheckUpdate before.
 struct Summand {
   std::string path;

@@ -99,6 +99,12 @@ absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,
   return federated::UpdateTemplate(federated::StrategyOf(record.run.plan()), model.header());
 }
 
+int64_t WeightOf(const RunRecord& record, int64_t examples) {
+  const bool average = record.round.kind() == v1::Round::KIND_TRAIN &&
+                       record.run.plan().strategy() == v1::STRATEGY_FEDAVG;
+  return average ? examples : 1;
+}
+
 int64_t MaxUpdateBytes(const federated::Template& expected) {
   uint64_t bytes = 8 + federated::kMaxHeaderBytes;
   for (const auto& [name, shape] : expected) {
@@ -112,15 +118,13 @@ absl::StatusOr<Closing> Aggregate(const RunRecord& record, UpdateSpool& spool,
   const v1::Plan& plan = record.run.plan();
   Closing closing;
   closing.metrics = MeanMetrics(record);
-  const bool average =
-      record.round.kind() == v1::Round::KIND_TRAIN && plan.strategy() == v1::STRATEGY_FEDAVG;
   std::vector<federated::Summand> summands;
   for (const TaskRecord& task : record.tasks) {
     const v1::Contribution& contribution = task.contribution;
     if (contribution.state() != v1::Contribution::STATE_DONE) continue;
     closing.examples += contribution.examples();
     summands.push_back({spool.PathOf(task.name, contribution.update_sha256()),
-                        average ? contribution.examples() : 1, task.maxima});
+                        WeightOf(record, contribution.examples()), task.maxima});
   }
   if (record.round.kind() == v1::Round::KIND_EVALUATE) return closing;
 

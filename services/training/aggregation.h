@@ -22,6 +22,8 @@ absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::Object
 absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,
                                                objects::ObjectStore& objects);
 // The largest file that fits the template.
+// What the examples of a contribution weigh in the sum of the record's round.
+int64_t WeightOf(const RunRecord& record, int64_t examples);
 int64_t MaxUpdateBytes(const federated::Template& expected);
 
 // The outcome of the aggregating round; its model or sums are in `objects`. `scratch` is a folder

@@ -32,6 +32,8 @@ class CaseProvider {
   virtual absl::StatusOr<std::vector<PreparedCase>> Prepare(
       const std::vector<std::string>& datasets, const v1::CaseInputs& inputs,
       absl::FunctionRef<bool()> go_on) = 0;
+  // Ends a Prepare that waits for another service, and every later one. Any thread.
+  virtual void Stop() {}
 };
 
 // Cases that somebody else has put into `<root>/<dataset>/<version>/<code>/`, with a case.json that

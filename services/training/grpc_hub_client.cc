@@ -65,18 +65,10 @@ class GrpcHubClient final : public HubClient {
   absl::StatusOr<v1::AcquireTaskResponse> Acquire(const v1::AcquireTaskRequest& request) override {
     grpc::ClientContext context;
     rpc::SetDeadline(context, absl::Seconds(15) + absl::Seconds(request.wait().seconds()));
-    {
-      base::MutexLock lock(mutex_);
-      if (stopped_) return absl::CancelledError("the service is stopping");
-      waiting_ = &context;
-    }
+    Stoppable stoppable(*this, context);
+    RETURN_IF_ERROR(stoppable.status());
     v1::AcquireTaskResponse response;
-    absl::Status status = rpc::FromGrpc(stub_->AcquireTask(&context, request, &response));
-    {
-      base::MutexLock lock(mutex_);
-      waiting_ = nullptr;
-    }
-    RETURN_IF_ERROR(status);
+    RETURN_IF_ERROR(rpc::FromGrpc(stub_->AcquireTask(&context, request, &response)));
     return response;
   }
   void StopWaiting() override {
@@ -93,12 +85,36 @@ class GrpcHubClient final : public HubClient {
   absl::Status ReportFailed(const v1::ReportTaskFailedRequest& request) override {
     return Call(&Stub::ReportTaskFailed, request, absl::Seconds(30)).status();
   }
-  absl::Status Download(const std::string& task, const std::string& sha256,
+  absl::Status Download(const std::string& task, const v1::TaskInput& input,
                         const std::string& path) override;
   absl::Status Upload(const v1::UploadHeader& header, const std::string& path) override;
 
  private:
   using Stub = v1::TaskService::Stub;
+
+  // A call that StopWaiting() ends.
+  class Stoppable {
+   public:
+    Stoppable(GrpcHubClient& client, grpc::ClientContext& context) : client_(client) {
+      base::MutexLock lock(client_.mutex_);
+      if (client_.stopped_) {
+        status_ = absl::CancelledError("the service is stopping");
+      } else {
+        client_.waiting_ = &context;
+      }
+    }
+    ~Stoppable() {
+      base::MutexLock lock(client_.mutex_);
+      client_.waiting_ = nullptr;
+    }
+    Stoppable(const Stoppable&) = delete;
+    Stoppable& operator=(const Stoppable&) = delete;
+    const absl::Status& status() const { return status_; }
+
+   private:
+    GrpcHubClient& client_;
+    absl::Status status_;
+  };
 
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
@@ -118,8 +134,9 @@ class GrpcHubClient final : public HubClient {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-absl::Status GrpcHubClient::Download(const std::string& task, const std::string& sha256,
+absl::Status GrpcHubClient::Download(const std::string& task, const v1::TaskInput& input,
                                      const std::string& path) {
+  const std::string& sha256 = input.sha256();
   const std::string part = path + ".part";
   File file(open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (file.fd() < 0) return base::ErrnoStatus(errno, "create an input");
@@ -128,6 +145,8 @@ absl::Status GrpcHubClient::Download(const std::string& task, const std::string&
   RETURN_IF_ERROR(HashPrefix(file.fd(), offset, hash));
   grpc::ClientContext context;
   rpc::SetDeadline(context, absl::Hours(12));
+  Stoppable stoppable(*this, context);
+  RETURN_IF_ERROR(stoppable.status());
   v1::DownloadInputRequest request;
   request.set_task(task);
   request.set_sha256(sha256);
@@ -140,6 +159,13 @@ absl::Status GrpcHubClient::Download(const std::string& task, const std::string&
     if (response.has_finish()) finished = true;
     if (!response.has_chunk()) continue;
     absl::string_view chunk = response.chunk();
+    // The hub is not trusted with the node's disk.
+    if (static_cast<int64_t>(chunk.size()) > input.bytes() - offset) {
+      written = base::Error(absl::StatusCode::kUnavailable, "INPUT_HASH_MISMATCH",
+                            "the input is longer than announced; it is fetched again");
+      unlink(part.c_str());
+      break;
+    }
     hash.Update(chunk);
     while (!chunk.empty() && written.ok()) {
       ssize_t put = pwrite(file.fd(), chunk.data(), chunk.size(), offset);
@@ -183,6 +209,8 @@ absl::Status GrpcHubClient::Upload(const v1::UploadHeader& header, const std::st
 
   grpc::ClientContext context;
   rpc::SetDeadline(context, TransferTime(header.bytes()));
+  Stoppable stoppable(*this, context);
+  RETURN_IF_ERROR(stoppable.status());
   v1::UploadUpdateResponse response;
   auto writer = stub_->UploadUpdate(&context, &response);
   v1::UploadUpdateRequest part;

@@ -18,13 +18,15 @@ class HubClient {
   virtual ~HubClient() = default;
   virtual absl::StatusOr<v1::AcquireTaskResponse> Acquire(
       const v1::AcquireTaskRequest& request) = 0;
-  // Ends an Acquire that waits, and every later one, with CANCELLED: a service that stops does not
-  // sit out the wait at the hub. A task that was on its way is handed out again. Any thread.
+  // Ends a wait for a task or a transfer, and every later one, with CANCELLED: a service that stops
+  // sits out neither. A task that was on its way is handed out again, a transfer goes on where it
+  // was. Any thread.
   virtual void StopWaiting() {}
   virtual absl::Status Renew(const v1::RenewLeaseRequest& request) = 0;
-  // Fetches an input into `path`, going on where an interrupted fetch ended; the file has the
-  // digest when it returns OK. Errors also: DATA_LOSS (INPUT_HASH_MISMATCH).
-  virtual absl::Status Download(const std::string& task, const std::string& sha256,
+  // Fetches an input into `path`, going on where an interrupted fetch ended, and never more than
+  // its announced bytes; the file has the digest when it returns OK.
+  // Errors also: UNAVAILABLE (INPUT_HASH_MISMATCH): it is fetched again.
+  virtual absl::Status Download(const std::string& task, const v1::TaskInput& input,
                                 const std::string& path) = 0;
   // Hands in the update at `path`, going on where the hub's bytes end.
   virtual absl::Status Upload(const v1::UploadHeader& header, const std::string& path) = 0;

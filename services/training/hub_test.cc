@@ -451,6 +451,45 @@ TEST_CASE("permit: it must name the datasets, the person and the operation, and 
   CHECK(run.reason() == "PERMIT_REVOKED");
 }
 
+TEST_CASE("update: what was begun under a permit is not taken once it is revoked") {
+  HubFixture hub;
+  v1::Run run = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+  v1::Task task = hub.Acquire("north");
+  const std::string update = HubFixture::Update({1, 2});
+  REQUIRE_VALUE(auto submission, hub.tasks->Begin("north", HubFixture::HeaderOf(task, update, 1)));
+  REQUIRE_OK(submission->Append(update));
+  hub.trust.revoked.insert(run.permit());
+  REQUIRE_REASON(submission->Finish(), StatusCode::kFailedPrecondition, "ROUND_CLOSED");
+  run = hub.Get(run.name());
+  CHECK(run.state() == v1::Run::STATE_FAILED);
+  CHECK(run.reason() == "PERMIT_REVOKED");
+  // Its bytes do not stay at the hub.
+  CHECK_FALSE(hub.spool->Tasks().empty());
+  REQUIRE_OK(hub.closer->Sweep());
+  CHECK(hub.spool->Tasks().empty());
+}
+
+TEST_CASE("update: numbers that no sum can hold are refused, and the run goes on without them") {
+  HubFixture hub;
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"});
+  plan.set_min_contributors(1);
+  v1::Run run = hub.Submit(plan, {"north", "south"});
+  v1::Task north = hub.Acquire("north"), south = hub.Acquire("south");
+  const std::string huge = HubFixture::Update({1e308, 2});
+  REQUIRE_REASON(hub.HandIn("north", HubFixture::HeaderOf(north, huge, 1000), huge),
+                 StatusCode::kInvalidArgument, "UPDATE_RANGE");
+  v1::ReportTaskFailedRequest failed;
+  failed.set_task(north.name());
+  failed.set_lease_token(north.lease_token());
+  failed.set_reason("UPDATE_RANGE");
+  failed.set_outcome(v1::ReportTaskFailedRequest::OUTCOME_LEAVE_RUN);
+  REQUIRE_OK(hub.tasks->ReportFailed("north", failed));
+  const std::string good = HubFixture::Update({1, 2});
+  REQUIRE_OK(hub.HandIn("south", HubFixture::HeaderOf(south, good, 3), good));
+  REQUIRE_OK(hub.closer->Advance());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
 TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too many") {
   HubFixture hub;
   v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});
@@ -468,8 +507,17 @@ TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too ma
   v1::SubmitRunRequest request;
   request.set_request_id(base::NewUuid());
   *request.mutable_plan() = plan;
+  // Refused before a model of zeros is written for it.
+  (*request.mutable_plan()->mutable_model()->mutable_tensors())["other"].add_shape(3);
+  const auto count = [&] {
+    int objects = 0;
+    REQUIRE_OK(hub.objects->List([&](const std::string&) { return ++objects > 0; }));
+    return objects;
+  };
+  const int before = count();
   REQUIRE_REASON(hub.runs->Submit(hub.Ana(hub.Permit({"north"})), request),
                  StatusCode::kResourceExhausted, "TOO_MANY_RUNS");
+  CHECK(count() == before);
   v1::ListRunsRequest list;
   list.set_page_size(3);
   v1::ListRunsResponse page;

@@ -32,9 +32,9 @@ class DeskClient final : public HubClient {
   absl::Status Renew(const v1::RenewLeaseRequest& request) override {
     return hub_.tasks->Renew(node_, request).status();
   }
-  absl::Status Download(const std::string& task, const std::string& sha256,
+  absl::Status Download(const std::string& task, const v1::TaskInput& input,
                         const std::string& path) override {
-    ASSIGN_OR_RETURN(std::string from, hub_.tasks->InputPath(node_, task, sha256));
+    ASSIGN_OR_RETURN(std::string from, hub_.tasks->InputPath(node_, task, input.sha256()));
     ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(from));
     return base::WriteFileAtomically(path, bytes);
   }
@@ -83,7 +83,8 @@ class FakeRunner final : public Runner {
 };
 
 struct Node {
-  explicit Node(HubFixture& at, const std::string& name, Runner* other_runner = nullptr)
+  explicit Node(HubFixture& at, const std::string& name, Runner* other_runner = nullptr,
+                HubClient* other_hub = nullptr)
       : hub(at), client(at, name), shelf(folder / "trainers"), cases(folder / "cases") {
     REQUIRE_OK(base::MakeDirectories(folder / "trainers/t"));
     REQUIRE_OK(base::MakeDirectories(folder / "state"));
@@ -113,6 +114,7 @@ struct Node {
     policy.set_min_patients(2);
     policy.set_max_rounds(10);
     runner = other_runner == nullptr ? &fake : other_runner;
+    hub_client = other_hub == nullptr ? &client : other_hub;
     node = name;
     Start();
   }
@@ -123,8 +125,9 @@ struct Node {
         .session = absl::StrCat("session-", ++sessions),
         .state_dir = folder / "state",
         .version = "test",
-        .hub = client,
+        .hub = *hub_client,
         .trust = [this]() -> absl::StatusOr<permit::TrustState> {
+          if (on_trust) on_trust();
           permit::TrustState out = hub.trust;
           out.fetched = hub.clock.Now() - trust_age;
           out.revoked.insert(revoked.begin(), revoked.end());
@@ -172,6 +175,8 @@ struct Node {
   FolderCaseProvider cases;
   FakeRunner fake;
   Runner* runner;
+  HubClient* hub_client;
+  std::function<void()> on_trust;
   std::unique_ptr<TaskHistory> history;
   access::v1::NodePolicy policy;
   absl::Duration trust_age = absl::ZeroDuration();
@@ -360,7 +365,7 @@ TEST_CASE("node: held-out patients are never trained on, and only they are evalu
   Node node(hub, "north");
   node.Allow();
   v1::Plan plan = node.Plan();
-  plan.mutable_evaluate()->set_held_out(0.25);
+  plan.mutable_evaluate()->set_held_out(0.5);
   std::map<std::string, std::set<std::string>> seen;
   auto good = node.fake.act;
   node.fake.act = [&](const TrainerJob& job) {
@@ -374,9 +379,95 @@ TEST_CASE("node: held-out patients are never trained on, and only they are evalu
   node.Work(run.name());
   node.Work(run.name());
   CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
-  CHECK(seen["train"].size() == 3);
-  REQUIRE(seen["evaluate"].size() == 1);
-  CHECK(seen["train"].count(*seen["evaluate"].begin()) == 0);
+  CHECK(seen["train"].size() == 2);
+  REQUIRE(seen["evaluate"].size() == 2);
+  for (const std::string& code : seen["evaluate"]) CHECK(seen["train"].count(code) == 0);
+}
+
+TEST_CASE("node: the fewest patients are counted after the split, in training and in evaluation") {
+  // Of four patients, 0.75 leaves one to train on, 0.25 one to evaluate: either would show one
+  // person's numbers.
+  for (double held_out : {0.75, 0.25}) {
+    CAPTURE(held_out);
+    HubFixture hub;
+    Node node(hub, "north");
+    node.Allow();
+    v1::Plan plan = node.Plan();
+    plan.mutable_evaluate()->set_held_out(held_out);
+    v1::Run run = hub.Submit(plan, {"north"});
+    std::string reason = node.Work(run.name());
+    if (held_out < 0.5) {
+      CHECK(reason.empty());
+      node.Work(run.name());
+      reason = hub.Get(run.name()).rounds(1).contributions(0).reason();
+    }
+    CHECK(reason == "POLICY_MIN_PATIENTS");
+    CHECK(node.fake.runs == (held_out < 0.5 ? 1 : 0));
+  }
+}
+
+TEST_CASE("node: a hub that names an input by a path gets nothing") {
+  class Lying final : public HubClient {
+   public:
+    absl::StatusOr<v1::AcquireTaskResponse> Acquire(const v1::AcquireTaskRequest&) override {
+      v1::AcquireTaskResponse response;
+      response.mutable_task()->set_name("task-1");
+      response.mutable_task()->set_run("run-1");
+      response.mutable_task()->mutable_model()->set_sha256("../../history");
+      return response;
+    }
+    absl::Status Renew(const v1::RenewLeaseRequest&) override { return absl::OkStatus(); }
+    absl::Status Download(const std::string&, const v1::TaskInput&, const std::string&) override {
+      ++calls;
+      return absl::OkStatus();
+    }
+    absl::Status Upload(const v1::UploadHeader&, const std::string&) override {
+      ++calls;
+      return absl::OkStatus();
+    }
+    absl::Status SubmitMetrics(const v1::SubmitMetricsRequest&) override {
+      ++calls;
+      return absl::OkStatus();
+    }
+    absl::Status ReportFailed(const v1::ReportTaskFailedRequest&) override {
+      return absl::OkStatus();
+    }
+    int calls = 0;
+  };
+  HubFixture hub;
+  Lying lying;
+  Node node(hub, "north", nullptr, &lying);
+  REQUIRE_REASON(node.worker->RunOnce(), StatusCode::kInvalidArgument, "TASK_INVALID");
+  CHECK(lying.calls == 0);
+  CHECK(node.fake.runs == 0);
+}
+
+TEST_CASE(
+    "node: what was trained does not leave once the permit is revoked, and waits while the "
+    "node's view of it is old") {
+  for (bool revoke : {true, false}) {
+    CAPTURE(revoke);
+    HubFixture hub;
+    Node node(hub, "north");
+    node.Allow();
+    auto good = node.fake.act;
+    int turns = 0;
+    node.fake.act = [&](const TrainerJob& job) {
+      if (revoke) {
+        for (int i = 1; i < 9; ++i) node.revoked.insert(absl::StrCat("permit-", i));
+      } else {
+        node.trust_age = absl::Hours(2);
+        node.on_trust = [&] {
+          if (++turns > 3) node.trust_age = absl::ZeroDuration();
+        };
+      }
+      return good(job);
+    };
+    v1::Run run = hub.Submit(node.Plan(), {"north"});
+    CHECK(node.Work(run.name()) == (revoke ? "PERMIT_REVOKED" : ""));
+    CHECK(node.fake.runs == 1);
+    CHECK((turns > 3) == !revoke);
+  }
 }
 
 TEST_CASE("split: the order is that of the digests, as anyone can compute it") {

@@ -17,6 +17,8 @@
 namespace oncomesh::training {
 namespace {
 
+constexpr absl::Duration kSweepEvery = absl::Minutes(1);
+
 v1::Model ModelOf(const RunRecord& record, const Closing& closing, int64_t bytes, absl::Time now) {
   const v1::Run& run = record.run;
   v1::Model model;
@@ -125,13 +127,17 @@ absl::Status RoundCloser::Advance() {
 }
 
 absl::Status RoundCloser::Sweep() {
+  // What is there is listed first: an update that comes meanwhile is of a task that is read below.
+  const std::vector<std::string> spooled = deps_.spool.Tasks();
+  if (spooled.empty()) return absl::OkStatus();
   std::set<std::string> needed;
   ASSIGN_OR_RETURN(std::vector<std::string> runs, deps_.store.RunningRuns());
   for (const std::string& run : runs) {
     ASSIGN_OR_RETURN(RunRecord record, deps_.store.ReadRun(run));
+    if (!record.running()) continue;
     for (const TaskRecord& task : record.tasks) needed.insert(task.name);
   }
-  for (const std::string& task : deps_.spool.Tasks()) {
+  for (const std::string& task : spooled) {
     if (needed.count(task) == 0) deps_.spool.RemoveTask(task);
   }
   return absl::OkStatus();
@@ -139,10 +145,15 @@ absl::Status RoundCloser::Sweep() {
 
 void RoundCloser::Start() {
   thread_ = std::thread([this] {
-    if (absl::Status swept = Sweep(); !swept.ok()) base::LogError("updates.not_swept", swept);
+    absl::Time swept = absl::InfinitePast();
     while (!deps_.changes.stopped()) {
       const uint64_t seen = deps_.changes.version();
       (void)Advance();  // logged there; the next turn tries again
+      // Runs also end elsewhere: cancelled, their permit revoked. Their updates go within a minute.
+      if (deps_.clock.Now() - swept >= kSweepEvery) {
+        swept = deps_.clock.Now();
+        if (absl::Status done = Sweep(); !done.ok()) base::LogError("updates.not_swept", done);
+      }
       deps_.changes.Wait(seen, absl::Seconds(1));
     }
   });

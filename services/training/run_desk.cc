@@ -75,6 +75,15 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
   RETURN_IF_ERROR(federated::CheckPlan(request.plan()));
   ASSIGN_OR_RETURN(permit::Permit permit, CheckPermit(caller, request.plan()));
 
+  // Before a model of zeros is written: repeated and surplus requests cost the hub nothing.
+  ASSIGN_OR_RETURN(
+      std::optional<v1::Run> already,
+      deps_.store.RunAlready(caller.subject, request.request_id(), deps_.max_running_runs));
+  if (already.has_value()) {
+    caller.About(already->name());
+    return *std::move(already);
+  }
+
   RunRecord record;
   v1::Run& run = record.run;
   const absl::Time now = deps_.clock.Now();
@@ -110,6 +119,8 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
                {"rounds", request.plan().rounds()},
                {"nodes", federated::NodesOf(request.plan()).size()}});
   }
+  caller.About(stored.name());
+  caller.Note("trainer", request.plan().trainer().digest());
   deps_.changes.Notify();
   return stored;
 }

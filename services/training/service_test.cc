@@ -90,9 +90,14 @@ TEST_CASE("service: a node's client fetches, goes on with a cut upload, and deli
   const std::string input = served.hub.folder / "input";
   // What an interrupted fetch left, though of other bytes: noticed, thrown away, fetched anew.
   REQUIRE_OK(base::WriteFileAtomically(input + ".part", "garbage"));
-  REQUIRE_REASON(served.client->Download(task.name(), task.model().sha256(), input),
+  REQUIRE_REASON(served.client->Download(task.name(), task.model(), input),
                  StatusCode::kUnavailable, "INPUT_HASH_MISMATCH");
-  REQUIRE_OK(served.client->Download(task.name(), task.model().sha256(), input));
+  // A hub that sends more than it announced fills no disk.
+  v1::TaskInput shorter = task.model();
+  shorter.set_bytes(shorter.bytes() - 1);
+  REQUIRE_REASON(served.client->Download(task.name(), shorter, input), StatusCode::kUnavailable,
+                 "INPUT_HASH_MISMATCH");
+  REQUIRE_OK(served.client->Download(task.name(), task.model(), input));
   CHECK(crypto::Sha256Hex(*base::ReadFile(input)) == task.model().sha256());
 
   const std::string update = HubFixture::Update({2.5, -1});

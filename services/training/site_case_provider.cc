@@ -15,6 +15,7 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/log.h"
+#include "libs/base/mutex.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/objects/object_store.h"
@@ -101,6 +102,12 @@ class SiteCaseProvider final : public CaseProvider {
     return out;
   }
 
+  void Stop() override {
+    base::MutexLock lock(mutex_);
+    stopped_ = true;
+    if (preparing_ != nullptr) preparing_->TryCancel();
+  }
+
  private:
   std::shared_ptr<grpc::Channel> Channel(const std::string& address, absl::string_view service) {
     return rpc::Connect({.target = address,
@@ -146,7 +153,18 @@ class SiteCaseProvider final : public CaseProvider {
     grpc::ClientContext context;
     rpc::SetDeadline(context, absl::Minutes(30));
     harmonisation::v1::PrepareCaseResponse response;
-    RETURN_IF_ERROR(rpc::FromGrpc(harmonisation_->PrepareCase(&context, request, &response)));
+    {
+      base::MutexLock lock(mutex_);
+      if (stopped_) return absl::CancelledError("the service is stopping");
+      preparing_ = &context;
+    }
+    absl::Status prepared =
+        rpc::FromGrpc(harmonisation_->PrepareCase(&context, request, &response));
+    {
+      base::MutexLock lock(mutex_);
+      preparing_ = nullptr;
+    }
+    RETURN_IF_ERROR(prepared);
 
     // Built beside and renamed: a folder that is there is whole.
     const std::string building = folder + ".building";
@@ -177,6 +195,9 @@ class SiteCaseProvider final : public CaseProvider {
     return absl::OkStatus();
   }
 
+  base::Mutex mutex_;
+  grpc::ClientContext* preparing_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   const SiteCaseOptions options_;
   std::unique_ptr<objects::ObjectStore> prepared_;
   std::unique_ptr<NodeCatalogueService::Stub> catalogue_;

@@ -201,6 +201,15 @@ absl::Status TaskDesk::Submission::Append(absl::string_view chunk) {
   return already_ ? absl::OkStatus() : upload_->Append(chunk);
 }
 
+absl::Status TaskDesk::Submission::CheckAddable(const RunRecord& record) {
+  const v1::Plan& plan = record.run.plan();
+  absl::Status status = federated::CheckRange(
+      result_.maxima, WeightOf(record, result_.examples),
+      std::map<std::string, double>(plan.bounds().begin(), plan.bounds().end()));
+  if (!status.ok()) desk_.deps_.spool.Remove(header_.task(), header_.sha256());
+  return status;
+}
+
 absl::StatusOr<bool> TaskDesk::Submission::Finish() {
   if (already_) return true;
   ASSIGN_OR_RETURN(std::string path, upload_->Finish());
@@ -219,7 +228,10 @@ absl::StatusOr<bool> TaskDesk::Submission::Finish() {
     return checked.status();
   }
   result_.maxima = *std::move(checked);
+  RETURN_IF_ERROR(CheckAddable(current));
   bool already = false;
+  // Sending it can have taken hours.
+  RETURN_IF_ERROR(desk_.EndIfOver(run_, desk_.StillPermitted(current)));
   RETURN_IF_ERROR(
       desk_.deps_.store.ChangeRun(run_, [&](RunRecord& record, Additions&) -> absl::Status {
         ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, header_.task(), node_));

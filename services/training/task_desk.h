@@ -59,6 +59,8 @@ class TaskDesk {
 
    private:
     friend class TaskDesk;
+    // Refuses, and throws away, what would make the round's sum impossible.
+    absl::Status CheckAddable(const RunRecord& record);
     explicit Submission(TaskDesk& desk) : desk_(desk) {}
     TaskDesk& desk_;
     std::string node_, run_;

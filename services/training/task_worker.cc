@@ -26,6 +26,7 @@
 #include "libs/crypto/digest.h"
 #include "libs/crypto/jws.h"
 #include "libs/federated/plan.h"
+#include "libs/objects/object_store.h"
 #include "libs/permit/permit.h"
 #include "services/training/run_record.h"
 
@@ -238,6 +239,12 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
                          "the hub sent a task whose name cannot be one");
     }
   }
+  for (const v1::TaskInput* input : {&task.model(), &task.statistics()}) {
+    if (!input->sha256().empty() && !objects::IsObjectName(input->sha256())) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "TASK_INVALID",
+                         "the hub sent a task whose input is not named by a SHA-256");
+    }
+  }
   Lease lease(deps_, task);
   NodeTask entry;
   entry.set_name(task.name());
@@ -256,8 +263,6 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
     if (status.ok()) status = deps_.record(task, "STARTED", "");
     if (status.ok()) status = MakeResult(task, lease, entry);
   }
-  // A trainer can run for hours: what it made leaves only if it would still be allowed to begin.
-  if (status.ok()) status = CheckAllowed(task);
   if (status.ok()) {
     Note(entry, NodeTask::STATE_UPLOADING);
     status = Deliver(task, lease, entry);
@@ -330,7 +335,7 @@ absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask
   for (const v1::TaskInput* input : {&task.model(), &task.statistics()}) {
     if (input->sha256().empty()) continue;
     const std::string path = InputPath(input->sha256());
-    if (!Exists(path)) RETURN_IF_ERROR(deps_.hub.Download(task.name(), input->sha256(), path));
+    if (!Exists(path)) RETURN_IF_ERROR(deps_.hub.Download(task.name(), *input, path));
     job.inputs.emplace_back(path, input == &task.model() ? "/model/model.safetensors"
                                                          : "/model/statistics.safetensors");
   }
@@ -345,11 +350,6 @@ absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask
   std::vector<std::string> datasets(task.datasets().begin(), task.datasets().end());
   ASSIGN_OR_RETURN(std::vector<PreparedCase> cases,
                    deps_.cases.Prepare(datasets, plan.case_inputs(), [&] { return lease.GoOn(); }));
-  ASSIGN_OR_RETURN(access::v1::NodePolicy policy, deps_.policy());
-  if (PatientsIn(cases) < std::max(1, policy.min_patients())) {
-    return base::Error(absl::StatusCode::kPermissionDenied, "POLICY_MIN_PATIENTS",
-                       "the node's policy asks for more patients than the datasets have");
-  }
   const bool evaluate = task.kind() == v1::Round::KIND_EVALUATE;
   if (plan.has_evaluate()) {
     cases = SplitCases(cases, plan.evaluate().held_out(), plan.evaluate().salt(), evaluate);
@@ -357,6 +357,12 @@ absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask
   if (cases.empty()) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "NO_CASES",
                        "no case of the datasets is left for this task");
+  }
+  // Counted after the split: what leaves is computed from these patients only.
+  ASSIGN_OR_RETURN(access::v1::NodePolicy policy, deps_.policy());
+  if (PatientsIn(cases) < std::max(1, policy.min_patients())) {
+    return base::Error(absl::StatusCode::kPermissionDenied, "POLICY_MIN_PATIENTS",
+                       "the node's policy asks for more patients than are left for this task");
   }
 
   nlohmann::json description = {
@@ -394,6 +400,12 @@ absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask
   job.cache_folder = cache;
   job.time_limit = deps_.time_limit;
 
+  // Preparing the cases can take long: what runs is what is hashed now.
+  ASSIGN_OR_RETURN(TrainerPackage unchanged, deps_.trainers.Load(plan.trainer().name()));
+  if (unchanged.digest != trainer.digest) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "TRAINER_DIGEST",
+                       "the trainer installed here was changed while the task was prepared");
+  }
   Note(entry, NodeTask::STATE_TRAINING);
   ASSIGN_OR_RETURN(TrainerEnd end, deps_.runner.Run(job, [&] { return lease.GoOn(); }));
   entry.set_peak_memory_bytes(static_cast<int64_t>(end.peak_memory_bytes));
@@ -479,8 +491,13 @@ absl::Status TaskWorker::Deliver(const v1::Task& task, Lease& lease, NodeTask& e
   entry.set_update_bytes(result.bytes());
   absl::Duration pause = deps_.backoff;
   while (true) {
-    absl::Status status;
-    if (task.kind() == v1::Round::KIND_EVALUATE) {
+    // A trainer can run for hours, the hub can be away as long: what was made leaves only while it
+    // would still be allowed to begin. A view that is too old to tell is no answer, so it waits.
+    absl::Status status = CheckAllowed(task);
+    const bool unknown = base::ReasonOf(status) == "EPOCH_TOO_OLD";
+    if (!status.ok()) {
+      if (!unknown && !IsAway(status)) return status;
+    } else if (task.kind() == v1::Round::KIND_EVALUATE) {
       v1::SubmitMetricsRequest request;
       request.set_task(task.name());
       request.set_lease_token(task.lease_token());
@@ -491,7 +508,7 @@ absl::Status TaskWorker::Deliver(const v1::Task& task, Lease& lease, NodeTask& e
     } else {
       status = deps_.hub.Upload(result, folder + "/update.safetensors");
     }
-    if (status.ok() || !IsAway(status)) return status;
+    if (status.ok() || (!unknown && !IsAway(status))) return status;
     base::LogError("update.not_delivered", status, {{"task", task.name()}});
     deps_.stop.Wait(deps_.stop.version(), pause);
     pause = std::min(pause * 2, absl::Seconds(30));

@@ -195,29 +195,33 @@ grpc::Status TaskServiceImpl::GetUploadState(grpc::ServerContext* context,
 grpc::Status TaskServiceImpl::UploadUpdate(grpc::ServerContext* context,
                                            grpc::ServerReader<v1::UploadUpdateRequest>* reader,
                                            v1::UploadUpdateResponse* response) {
-  v1::UploadUpdateRequest part;
-  const bool begun = reader->Read(&part) && part.has_header();
-  return guard_.Run(
-      context, TASK_METHOD("UploadUpdate"), part, [&](const rpc::Caller& caller) -> absl::Status {
-        const auto invalid = [](absl::string_view what) {
-          return base::Error(absl::StatusCode::kInvalidArgument, "UPLOAD_INVALID", what);
-        };
-        if (!begun) return invalid("an upload begins with its header");
-        ASSIGN_OR_RETURN(auto submission, tasks_.Begin(caller.node, part.header()));
-        while (reader->Read(&part)) {
-          if (part.has_chunk()) {
-            RETURN_IF_ERROR(submission->Append(part.chunk()));
-          } else if (part.has_finish()) {
-            ASSIGN_OR_RETURN(bool already, submission->Finish());
-            response->set_already_accepted(already);
-            return absl::OkStatus();
-          } else {
-            return invalid("after the header come chunks and one finish");
-          }
-        }
-        // The end of the stream alone commits nothing: it also comes when the sender dies.
-        return invalid("the upload ended without its finish; go on from its offset");
-      });
+  // Nothing is waited for from somebody who may not call.
+  return guard_.Run(context, TASK_METHOD("UploadUpdate"), v1::UploadUpdateRequest(),
+                    [&](const rpc::Caller& caller) -> absl::Status {
+                      const auto invalid = [](absl::string_view what) {
+                        return base::Error(absl::StatusCode::kInvalidArgument, "UPLOAD_INVALID",
+                                           what);
+                      };
+                      v1::UploadUpdateRequest part;
+                      if (!reader->Read(&part) || !part.has_header()) {
+                        return invalid("an upload begins with its header");
+                      }
+                      ASSIGN_OR_RETURN(auto submission, tasks_.Begin(caller.node, part.header()));
+                      while (reader->Read(&part)) {
+                        if (part.has_chunk()) {
+                          RETURN_IF_ERROR(submission->Append(part.chunk()));
+                        } else if (part.has_finish()) {
+                          ASSIGN_OR_RETURN(bool already, submission->Finish());
+                          response->set_already_accepted(already);
+                          return absl::OkStatus();
+                        } else {
+                          return invalid("after the header come chunks and one finish");
+                        }
+                      }
+                      // The end of the stream alone commits nothing: it also comes when the sender
+                      // dies.
+                      return invalid("the upload ended without its finish; go on from its offset");
+                    });
 }
 
 grpc::Status TaskServiceImpl::SubmitMetrics(grpc::ServerContext* context,

@@ -156,6 +156,26 @@ void WriteTasks(soci::session& sql, const std::string& run, int round, bool open
   }
 }
 
+// The owner's run of this request; none when a new one may be stored.
+absl::StatusOr<std::optional<v1::Run>> Already(soci::session& sql, const std::string& owner,
+                                               const std::string& request_id, int max_running) {
+  std::string body;
+  sql << "SELECT body FROM runs WHERE owner = :o AND request_id = :r", use(owner), use(request_id),
+      into(body);
+  if (sql.got_data()) {
+    ASSIGN_OR_RETURN(v1::Run run, Decode<v1::Run>(body));
+    return std::optional<v1::Run>(std::move(run));
+  }
+  long long running = 0;
+  sql << "SELECT COUNT(*) FROM runs WHERE owner = :o AND running = 1", use(owner), into(running);
+  if (running >= max_running) {
+    return base::Error(
+        absl::StatusCode::kResourceExhausted, "TOO_MANY_RUNS",
+        absl::StrCat("you have ", running, " runs going; wait for one to end or cancel it"));
+  }
+  return std::optional<v1::Run>();
+}
+
 void AddModel(soci::session& sql, const v1::Model& model) {
   long long number = 0;
   sql << "SELECT COALESCE(MAX(number), 0) + 1 FROM models", into(number);
@@ -174,27 +194,30 @@ absl::StatusOr<std::unique_ptr<TrainingStore>> TrainingStore::Open(
   return std::unique_ptr<TrainingStore>(new TrainingStore(std::move(database)));
 }
 
+absl::StatusOr<std::optional<v1::Run>> TrainingStore::RunAlready(const std::string& owner,
+                                                                 const std::string& request_id,
+                                                                 int max_running) {
+  std::optional<v1::Run> out;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
+    ASSIGN_OR_RETURN(out, Already(sql, owner, request_id, max_running));
+    return absl::OkStatus();
+  }));
+  return out;
+}
+
 absl::StatusOr<v1::Run> TrainingStore::AddRun(const RunRecord& record,
                                               const std::string& request_id, int max_running) {
   v1::Run out;
   RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) -> absl::Status {
-    std::string body;
-    sql << "SELECT body FROM runs WHERE owner = :o AND request_id = :r", use(record.run.owner()),
-        use(request_id), into(body);
-    if (sql.got_data()) {
-      ASSIGN_OR_RETURN(out, Decode<v1::Run>(body));
+    ASSIGN_OR_RETURN(std::optional<v1::Run> already,
+                     Already(sql, record.run.owner(), request_id, max_running));
+    if (already.has_value()) {
+      out = *std::move(already);
       return absl::OkStatus();
     }
-    long long running = 0, number = 0;
-    sql << "SELECT COUNT(*) FROM runs WHERE owner = :o AND running = 1", use(record.run.owner()),
-        into(running);
-    if (running >= max_running) {
-      return base::Error(
-          absl::StatusCode::kResourceExhausted, "TOO_MANY_RUNS",
-          absl::StrCat("you have ", running, " runs going; wait for one to end or cancel it"));
-    }
+    long long number = 0;
     sql << "SELECT COALESCE(MAX(number), 0) + 1 FROM runs", into(number);
-    body = Encode(record.run);
+    std::string body = Encode(record.run);
     std::string left = nlohmann::json(record.left).dump();
     if (record.left.empty()) left = "{}";
     int round = record.round.number();

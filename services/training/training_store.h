@@ -38,6 +38,11 @@ class TrainingStore {
   absl::StatusOr<v1::Run> AddRun(const RunRecord& record, const std::string& request_id,
                                  int max_running);
 
+  // The run that AddRun would return instead of storing one; none when it would store it.
+  // Errors: as AddRun. A question asked before the costly work; AddRun decides.
+  absl::StatusOr<std::optional<v1::Run>> RunAlready(const std::string& owner,
+                                                    const std::string& request_id, int max_running);
+
   // Reads the run with its current round, lets `change` alter it, and writes what changed; nothing
   // when `change` refuses. `change` may be called again and has no other effects.
   // Errors: NOT_FOUND (RUN_NOT_FOUND) and those of `change`.
