@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/rpc/metrics.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <prometheus/counter.h>
 #include <prometheus/exposer.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <exception>
 #include <map>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
@@ -80,10 +88,42 @@ void RecordCall(absl::string_view full_method, absl::StatusCode code, absl::Dura
 
 struct MetricsServer::Impl {
   std::unique_ptr<prometheus::Exposer> exposer;
+  std::vector<int> ports;
 };
 
+namespace {
+
+// Opens a connection to the port and closes it at once.
+void Knock(int port) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  struct sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  // On loopback a connection is made or refused at once.
+  (void)connect(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof address);
+  close(fd);
+}
+
+}  // namespace
+
 MetricsServer::MetricsServer() : impl_(std::make_unique<Impl>()) {}
-MetricsServer::~MetricsServer() = default;
+// The server beneath looks whether it should stop only every two seconds, or when somebody
+// connects.
+MetricsServer::~MetricsServer() {
+  if (impl_->exposer == nullptr) return;
+  std::atomic<bool> stopped{false};
+  std::thread knocker([&] {
+    while (!stopped) {
+      for (int port : impl_->ports) Knock(port);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+  impl_->exposer.reset();
+  stopped = true;
+  knocker.join();
+}
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& address) {
   std::unique_ptr<MetricsServer> server(new MetricsServer);
@@ -94,6 +134,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::s
                        absl::StrCat("cannot serve metrics at ", address, ": ", error.what()));
   }
   server->impl_->exposer->RegisterCollectable(SharedMetrics());
+  server->impl_->ports = server->impl_->exposer->GetListeningPorts();
   return server;
 }
 
