@@ -89,8 +89,12 @@ def test_a_run_goes_on_without_a_dead_node(mesh: Mesh, datasets: dict[str, str])
     """Everything of the node is dead for the whole run; then it is there again."""
     both = list(datasets.values())
     permit = mesh.permit(both, "train")
+    # Images are prepared in the first run; the deadlines below are for the trainer alone.
+    assert mesh.ended(mesh.submit(trainer.plan(mesh, both), permit).document["name"])["state"] == (
+        "SUCCEEDED"
+    )
     mesh.kill("south", "relay", "access", "catalogue", "training")
-    plan = trainer.plan(mesh, both, rounds=2, roundDeadline="3s", hyperparameters={"value": 2})
+    plan = trainer.plan(mesh, both, rounds=2, roundDeadline="4s", hyperparameters={"value": 2})
     run = mesh.submit(plan, permit).document["name"]
     ended = mesh.ended(run)
     assert ended["state"] == "SUCCEEDED"
@@ -116,14 +120,14 @@ def test_a_node_that_dies_in_a_round_is_missed_in_that_round_alone(
 ) -> None:
     both = list(datasets.values())
     permit = mesh.permit(both, "train")
-    plan = trainer.plan(mesh, both, rounds=2, roundDeadline="6s", hyperparameters={"seconds": 1.5})
+    plan = trainer.plan(mesh, both, rounds=2, roundDeadline="8s", hyperparameters={"seconds": 2})
     run = mesh.submit(plan, permit).document["name"]
 
     def at_work() -> bool:
         nodes = mesh.run_of(run)["rounds"][0]["nodes"]
         return bool(nodes["south"]["state"] == "WORKING")
 
-    until("south is at work", at_work, 5)
+    until("south is at work", at_work, 8)
     mesh.signal("south", "training", number)
     until("round 1 is closed", lambda: len(mesh.run_of(run)["rounds"]) == 2, 20)
     if number == signal.SIGSTOP:

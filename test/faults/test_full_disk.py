@@ -170,7 +170,7 @@ def test_updates(own: Mesh, tmp_path: Path) -> None:
     both = [f"nodes/{node}/datasets/sarcoma/versions/1" for node in own.nodes]
     permit = own.permit(both, "train")
     with on_small_disk(own, tmp_path, "hub", ("training",), ("training",)) as disk:
-        told = {"seconds": 1.5, "value": 4}
+        told = {"seconds": 3, "value": 4}
         plan = trainer.plan(own, both, minContributors=2, hyperparameters=told)
         run = own.submit(plan, permit).document["name"]
 

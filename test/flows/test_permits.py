@@ -170,7 +170,7 @@ def test_the_node_itself_refuses_a_revoked_permit(mesh: Mesh, datasets: dict[str
     # Frozen while it waits at the hub, which gives the task to it all the same.
     mesh.signal("south", "training", signal.SIGSTOP)
     try:
-        plan = trainer.plan(mesh, both, hyperparameters={"seconds": 4})
+        plan = trainer.plan(mesh, both, hyperparameters={"seconds": 6})
         run = submit(mesh, plan, signed(mesh, permit))
 
         def handed_out() -> bool:
@@ -255,7 +255,7 @@ def test_a_node_that_has_not_heard_from_the_hub_refuses(
     try:
         mesh.policy("south", maxTrustAgeSeconds=1)
         until("the view is old", lambda: _reason(mesh, jws) == "EPOCH_TOO_OLD", 10)
-        run = submit(mesh, trainer.plan(mesh, both, roundDeadline="4s"), jws)
+        run = submit(mesh, trainer.plan(mesh, both, roundDeadline="6s"), jws)
         ended = mesh.ended(run)
         assert ended["state"] == "SUCCEEDED"
         assert ended["rounds"][0]["contributors"] == ["north"]

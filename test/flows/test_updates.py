@@ -129,7 +129,7 @@ def bad_updates() -> dict[str, tuple[bytes, str]]:
 
 
 def test_no_wrong_update_counts(mesh: Mesh, datasets: dict[str, str], broken: Broken) -> None:
-    run = start(mesh, datasets, roundDeadline="5s")
+    run = start(mesh, datasets)
     task = broken.acquire(run)
     good = trainer.tensor_file([100.0, 100.0, 100.0])
     for what, (content, reason) in bad_updates().items():
@@ -177,13 +177,21 @@ def test_no_wrong_update_counts(mesh: Mesh, datasets: dict[str, str], broken: Br
     assert len(list((spool / task.name).iterdir())) == 1
     assert mesh.run_of(run)["state"] == "RUNNING"
 
+    # Then it gives up.
+    failed = task_pb2.ReportTaskFailedRequest(
+        task=task.name,
+        lease_token=task.lease_token,
+        reason="UPDATE_NOT_FINITE",
+        outcome="OUTCOME_DROP_ROUND",
+    )
+    call(broken.stub.ReportTaskFailed, failed)
     shown = mesh.ended(run)
     assert shown["state"] == "SUCCEEDED"
     assert shown["rounds"][0]["contributors"] == ["north"]
     assert model_of(mesh, run) == HONEST
     signed = manifest(mesh, run)
     dropped = [entry for entry in signed["dropped"] if entry["node"] == "south"]
-    assert [entry["reason"] for entry in dropped] == ["DEADLINE"], signed
+    assert [entry["reason"] for entry in dropped] == ["UPDATE_NOT_FINITE"], signed
     # What was thrown away is away.
     assert not [path for path in spool.rglob("*") if path.is_file()]
     # The round is over for everybody.
