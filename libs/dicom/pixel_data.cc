@@ -9,7 +9,6 @@
 #include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
-#include <dcmtk/dcmjpls/djdecode.h>
 #include <zlib.h>
 
 #include <cmath>
@@ -20,6 +19,7 @@
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
 #include "libs/dicom/file_meta.h"
+#include "libs/dicom/pixel_jpegls.h"
 #include "libs/dicom/pixel_rle.h"
 
 namespace oncomesh::dicom {
@@ -32,7 +32,6 @@ void Initialise() {
   std::call_once(once, [] {
     OFLog::configure(OFLogger::OFF_LOG_LEVEL);
     DJDecoderRegistration::registerCodecs(EDC_never);  // monochrome only: no colour conversion
-    DJLSDecoderRegistration::registerCodecs();
   });
 }
 
@@ -221,15 +220,58 @@ absl::Status Undecodable() {
                      "it uncompressed");
 }
 
+// The fragments of compressed pixel data without the first item, the offset table. They are views
+// of what the element holds.
+absl::StatusOr<std::vector<absl::string_view>> Fragments(DcmPixelData& element) {
+  E_TransferSyntax syntax = EXS_Unknown;
+  const DcmRepresentationParameter* parameter = nullptr;
+  element.getOriginalRepresentationKey(syntax, parameter);
+  DcmPixelSequence* items = nullptr;
+  if (element.getEncapsulatedRepresentation(syntax, parameter, items).bad() || items == nullptr) {
+    return Undecodable();
+  }
+  std::vector<absl::string_view> out;
+  for (unsigned long i = 1; i < items->card(); ++i) {
+    DcmPixelItem* item = nullptr;
+    Uint8* bytes = nullptr;
+    if (items->getItem(item, i).bad() || item == nullptr || item->getUint8Array(bytes).bad() ||
+        bytes == nullptr) {
+      return Undecodable();
+    }
+    out.emplace_back(reinterpret_cast<const char*>(bytes), item->getLength());
+  }
+  return out;
+}
+
+absl::StatusOr<Frames> DecodeJpegLs(DcmPixelData& element, const PixelFormat& format) {
+  if (format.bits_allocated != 8 && format.bits_allocated != 16) {
+    return FormatError("JPEG-LS of other than 8 or 16 bits allocated");
+  }
+  ASSIGN_OR_RETURN(std::vector<absl::string_view> fragments, Fragments(element));
+  if (fragments.size() < static_cast<size_t>(format.frames)) return Truncated();
+  const std::vector<std::string> streams =
+      JpegLsFrames(fragments, static_cast<size_t>(format.frames));
+  if (streams.empty()) return Undecodable();
+  const size_t width = static_cast<size_t>(format.bits_allocated) / 8;
+  const size_t pixels = static_cast<size_t>(format.frame_pixels());
+  PixelFormat single = format;
+  single.frames = 1;
+  std::vector<uint32_t> buffer((pixels * width + 3) / 4);
+  Frames frames;
+  for (const std::string& stream : streams) {
+    auto* out = reinterpret_cast<uint8_t*>(buffer.data());
+    if (!DecodeJpegLsFrame(stream, format.rows, format.columns, width, out)) return Undecodable();
+    ASSIGN_OR_RETURN(Frames one, SplitNative(out, pixels * width, single));
+    frames.push_back(std::move(one[0]));
+  }
+  return frames;
+}
+
 // Each frame is one fragment (PS3.5 A.4.2).
 absl::StatusOr<Frames> DecodeRle(DcmPixelData& element, const PixelFormat& format) {
   if (format.bits_allocated < 8) return FormatError("RLE of single bits");
-  DcmPixelSequence* fragments = nullptr;
-  if (element.getEncapsulatedRepresentation(EXS_RLELossless, nullptr, fragments).bad() ||
-      fragments == nullptr) {
-    return Undecodable();
-  }
-  if (fragments->card() < static_cast<unsigned long>(format.frames) + 1) return Truncated();
+  ASSIGN_OR_RETURN(std::vector<absl::string_view> fragments, Fragments(element));
+  if (fragments.size() < static_cast<size_t>(format.frames)) return Truncated();
   const size_t width = static_cast<size_t>(format.bits_allocated) / 8;
   const size_t pixels = static_cast<size_t>(format.frame_pixels());
   PixelFormat single = format;
@@ -237,16 +279,10 @@ absl::StatusOr<Frames> DecodeRle(DcmPixelData& element, const PixelFormat& forma
   std::vector<uint32_t> buffer((pixels * width + 3) / 4);
   Frames frames;
   for (int64_t f = 0; f < format.frames; ++f) {
-    DcmPixelItem* item = nullptr;
-    Uint8* bytes = nullptr;
-    // The first item is the offset table.
-    if (fragments->getItem(item, static_cast<unsigned long>(f + 1)).bad() || item == nullptr ||
-        item->getUint8Array(bytes).bad() || bytes == nullptr) {
+    auto* out = reinterpret_cast<uint8_t*>(buffer.data());
+    if (!DecodeRleFrame(fragments[static_cast<size_t>(f)], pixels, width, out)) {
       return Undecodable();
     }
-    absl::string_view fragment(reinterpret_cast<const char*>(bytes), item->getLength());
-    auto* out = reinterpret_cast<uint8_t*>(buffer.data());
-    if (!DecodeRleFrame(fragment, pixels, width, out)) return Undecodable();
     ASSIGN_OR_RETURN(Frames one, SplitNative(out, pixels * width, single));
     frames.push_back(std::move(one[0]));
   }
@@ -303,6 +339,10 @@ absl::StatusOr<Frames> Decode(DcmDataset& dataset, const PixelFormat& format) {
   if (element == nullptr) return FormatError("the pixel data have an unknown form");
   DcmXfer syntax(dataset.getOriginalXfer());
   if (dataset.getOriginalXfer() == EXS_RLELossless) return DecodeRle(*element, format);
+  if (dataset.getOriginalXfer() == EXS_JPEGLSLossless ||
+      dataset.getOriginalXfer() == EXS_JPEGLSLossy) {
+    return DecodeJpegLs(*element, format);
+  }
   if (syntax.isEncapsulated()) {
     if (!DcmCodecList::canChangeCoding(dataset.getOriginalXfer(), EXS_LittleEndianExplicit)) {
       return base::Error(StatusCode::kUnimplemented, "TRANSFER_SYNTAX_UNSUPPORTED",
