@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -15,8 +18,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
+#include "libs/base/mutex.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
+#include "libs/base/unfinished_files.h"
 
 namespace oncomesh::base {
 namespace {
@@ -38,7 +43,46 @@ absl::Status SyncDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
+// The temporary names in use, where a signal handler can read them: it may not lock nor allocate,
+// so that the lock is only between threads that write. A place that is taken again while the
+// handler reads it makes it unlink a name that never was.
+struct UnfinishedFile {
+  enum State { kFree, kNamed };
+  std::atomic<int> state{kFree};
+  char path[PATH_MAX];
+};
+Mutex unfinished_mutex;
+std::array<UnfinishedFile, 64> unfinished_files;
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler must not wait");
+
+void NoteUnfinished(const std::string& path) {
+  if (path.size() >= PATH_MAX) return;
+  MutexLock lock(unfinished_mutex);
+  for (UnfinishedFile& place : unfinished_files) {
+    if (place.state != UnfinishedFile::kFree) continue;
+    std::memcpy(place.path, path.c_str(), path.size() + 1);
+    place.state = UnfinishedFile::kNamed;
+    return;
+  }
+}
+
+// Names are never given twice, so that only the caller's place can have this one.
+void ForgetUnfinished(const std::string& path) {
+  MutexLock lock(unfinished_mutex);
+  for (UnfinishedFile& place : unfinished_files) {
+    if (place.state != UnfinishedFile::kNamed || path != place.path) continue;
+    place.state = UnfinishedFile::kFree;
+    return;
+  }
+}
+
 }  // namespace
+
+void RemoveUnfinishedFiles() {
+  for (UnfinishedFile& place : unfinished_files) {
+    if (place.state == UnfinishedFile::kNamed) unlink(place.path);
+  }
+}
 
 absl::Status ErrnoStatus(int error, absl::string_view what) {
   std::string message = absl::StrCat("could not ", what, ": ", std::strerror(error));
@@ -88,13 +132,20 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit) {
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, unsigned mode) {
   std::string temporary = absl::StrCat(ParentOf(path), "/.", NewId("part-"), ".tmp");
+  // Noted first, so that there is no moment at which a signal leaves it behind.
+  NoteUnfinished(temporary);
   int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) return ErrnoStatus(errno, "create a file");
+  if (fd < 0) {
+    int error = errno;
+    ForgetUnfinished(temporary);
+    return ErrnoStatus(error, "create a file");
+  }
   // open() applies the umask; a key file must have exactly the mode asked for.
   if (fchmod(fd, mode) != 0) {
     int error = errno;
     close(fd);
     unlink(temporary.c_str());
+    ForgetUnfinished(temporary);
     return ErrnoStatus(error, "set the mode of a file");
   }
   return AtomicFile(path, std::move(temporary), fd);
@@ -109,6 +160,7 @@ AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   close(fd_);
   unlink(temporary_.c_str());
+  ForgetUnfinished(temporary_);
 }
 
 absl::Status AtomicFile::Append(absl::string_view bytes) {
@@ -136,6 +188,7 @@ absl::Status AtomicFile::Commit(bool overwrite, bool sync) {
     }
   }
   close(std::exchange(fd_, -1));
+  ForgetUnfinished(temporary_);
   return sync ? SyncDirectory(ParentOf(path_)) : absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "libs/base/unfinished_files.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 
@@ -47,6 +48,19 @@ TEST_CASE("files: missing and too large files say so") {
   REQUIRE_REASON(ReadFile(folder / "none"), absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
   REQUIRE_OK(WriteFileAtomically(folder / "c", "12345"));
   REQUIRE_REASON(ReadFile(folder / "c", 4), absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE");
+}
+
+TEST_CASE("files: a signal handler can remove what is not finished, and nothing else") {
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(WriteFileAtomically(folder / "done", "1"));
+  REQUIRE_VALUE(AtomicFile unfinished, AtomicFile::Create(folder / "half"));
+  AtomicFile moved(std::move(unfinished));
+  REQUIRE_OK(moved.Append("2"));
+  REQUIRE_VALUE(AtomicFile committed, AtomicFile::Create(folder / "whole"));
+  REQUIRE_OK(committed.Commit());
+  RemoveUnfinishedFiles();
+  REQUIRE_VALUE(auto files, ListFiles(folder.path()));
+  CHECK(files == std::vector<std::string>{folder / "done", folder / "whole"});
 }
 
 }  // namespace
