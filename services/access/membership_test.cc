@@ -6,6 +6,7 @@
 #include "libs/base/files.h"
 #include "libs/crypto/jws.h"
 #include "libs/crypto/x509.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/access/enrolment.h"
@@ -33,7 +34,7 @@ class RememberingRelay final : public RelayControl {
 
 struct Hub {
   Hub() {
-    auto opened = AccessStore::Open("sqlite:" + (folder / "access.db"), "");
+    auto opened = AccessStore::Open(store::TestDatabaseUrl(folder / "access.db"), "");
     REQUIRE_OK(opened);
     store = *std::move(opened);
     auto made = Authority::Open(folder / "authority", "mesh", absl::Hours(24 * 30), clock);

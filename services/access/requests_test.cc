@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "libs/base/error.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/access/permit_office.h"
@@ -35,7 +36,7 @@ rpc::Caller Node(const std::string& node) {
 // A request book over a real store, with two published datasets.
 struct Office {
   Office() {
-    auto opened = AccessStore::Open("sqlite:" + (folder / "access.db"), "");
+    auto opened = AccessStore::Open(store::TestDatabaseUrl(folder / "access.db"), "");
     REQUIRE_OK(opened);
     store = *std::move(opened);
     permits = std::make_unique<PermitOffice>(

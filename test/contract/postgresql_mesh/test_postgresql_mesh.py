@@ -6,7 +6,6 @@ ONCOMESH_TEST_POSTGRESQL names a server in which schemas may be made (tools/priv
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -91,9 +90,7 @@ def seen(mesh: Mesh, permit: str, run: str) -> dict[str, object]:
     return {
         "run": (shown["state"], shown["modelSha256"]),
         "permit": mesh.ask("researcher", "permit", "show", permit)["state"],
-        "datasets": sorted(
-            d["name"] for d in mesh.ask("researcher", "datasets", "list")["datasets"]
-        ),
+        "datasets": mesh.ask("researcher", "datasets", "list"),
         "count": mesh.ask("researcher", "count", 'modality = "CT"', allow=(0, 3)),
     }
 
