@@ -123,6 +123,10 @@ absl::StatusOr<permit::TrustState> SiteAccess::Trust() {
   }
   ASSIGN_OR_RETURN(permit::TrustState state, FetchTrust());
   base::MutexLock lock(mutex_);
+  // An answer that was slow to come must not take the place of a newer one.
+  if (trust_.has_value() && now < trust_->until && state.epoch < trust_->value.epoch) {
+    return trust_->value;
+  }
   permits_.clear();
   trust_ = {state, now + kFreshness};
   return state;
@@ -163,8 +167,11 @@ absl::Status SiteAccess::Check(const rpc::Caller& caller, absl::string_view oper
                   .now = now};
   ASSIGN_OR_RETURN(permit::Permit checked, permit::Check(permit, state, use));
   base::MutexLock lock(mutex_);
-  if (permits_.size() >= kMaxKept) permits_.clear();
-  permits_[key] = checked.expires;
+  // While it was checked another call may have learned of a revocation: then it is checked again.
+  if (trust_.has_value() && trust_->value.epoch == state.epoch) {
+    if (permits_.size() >= kMaxKept) permits_.clear();
+    permits_[key] = checked.expires;
+  }
   return absl::OkStatus();
 }
 
