@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -24,9 +25,18 @@ class ObjectStore {
   virtual absl::StatusOr<std::string> Put(absl::string_view bytes) = 0;
 
   // Takes over the file at `path` (same file system: moved, else copied and removed). `sha256` is
-  // what the caller computed while writing it; empty: it is computed here.
+  // what the caller computed while writing it; empty: it is computed here. Durable when OK.
   virtual absl::StatusOr<std::string> PutFile(const std::string& path,
                                               const std::string& sha256 = "") = 0;
+
+  // The same for several files, which are made durable together: about as dear as one of them. An
+  // answer for each, in their order; a file whose answer is an error is as it was.
+  struct FileToPut {
+    std::string path;
+    std::string sha256;
+  };
+  virtual std::vector<absl::StatusOr<std::string>> PutFiles(
+      const std::vector<FileToPut>& files) = 0;
 
   // The whole object. Errors: NOT_FOUND (OBJECT_NOT_FOUND), INVALID_ARGUMENT (OBJECT_NAME_INVALID),
   // RESOURCE_EXHAUSTED (FILE_TOO_LARGE) past `limit`, DATA_LOSS (OBJECT_CORRUPT) when the bytes do

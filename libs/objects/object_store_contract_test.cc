@@ -33,6 +33,30 @@ void CheckContract(ObjectStore& store, const std::string& scratch) {
   REQUIRE_VALUE(std::string stored, store.Get(other));
   CHECK(stored == "other");
 
+  // Several at once: one that is there, two of the same bytes, one that is missing.
+  for (const char* file : {"/b1", "/b2", "/b3"}) {
+    REQUIRE_OK(base::WriteFileAtomically(scratch + file, file == std::string("/b1") ? "abc" : "b"));
+  }
+  auto answers = store.PutFiles({{scratch + "/b1", kAbc},
+                                 {scratch + "/b2", ""},
+                                 {scratch + "/none", ""},
+                                 {scratch + "/b3", ""},
+                                 {scratch + "/b3", "ABC"}});
+  REQUIRE(answers.size() == 5);
+  REQUIRE_OK(answers[0]);
+  CHECK(*answers[0] == kAbc);
+  REQUIRE_OK(answers[1]);
+  REQUIRE_REASON(answers[2], absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
+  REQUIRE_OK(answers[3]);
+  CHECK(*answers[3] == *answers[1]);
+  REQUIRE_REASON(answers[4], absl::StatusCode::kInvalidArgument, "OBJECT_NAME_INVALID");
+  REQUIRE_VALUE(std::string b, store.Get(*answers[3]));
+  CHECK(b == "b");
+  for (const char* file : {"/b1", "/b2", "/b3"}) {
+    REQUIRE_REASON(base::ReadFile(scratch + file), absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
+  }
+  REQUIRE_OK(store.Remove(*answers[3]));
+
   std::set<std::string> listed;
   REQUIRE_OK(store.List([&](const std::string& sha256) {
     listed.insert(sha256);
