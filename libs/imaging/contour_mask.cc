@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -18,6 +19,13 @@ using absl::StatusCode;
 
 // How far points of one contour may lie from their common plane, in slices.
 constexpr double kFlatness = 0.1;
+// How far that plane may be from the plane of a slice, in slices.
+constexpr double kOffPlane = 0.1;
+// Contours this near to each other, in slices, were drawn in one plane: positions are written with
+// few digits.
+constexpr double kSamePlane = 0.02;
+// Corners this near to each other, in voxels, are the same.
+constexpr double kSameCorner = 1e-3;
 
 absl::Status Refused(absl::string_view reason, absl::string_view message) {
   return base::Error(StatusCode::kFailedPrecondition, reason, message);
@@ -46,6 +54,49 @@ void Cross(const Polygon& polygon, double y, std::vector<double>& crossings) {
   }
 }
 
+// The corners in a form that does not depend on where the outline begins, which way round it goes
+// and whether its first point is repeated at the end. Equal forms are the same outline.
+using Outline = std::vector<std::array<int64_t, 2>>;
+
+Outline OutlineOf(const Polygon& polygon) {
+  Outline out;
+  for (const Point& point : polygon) {
+    std::array<int64_t, 2> corner = {std::llround(point[0] / kSameCorner),
+                                     std::llround(point[1] / kSameCorner)};
+    if (out.empty() || out.back() != corner) out.push_back(corner);
+  }
+  while (out.size() > 1 && out.front() == out.back()) out.pop_back();
+  Outline turned(out.rbegin(), out.rend());
+  auto from_least = [](Outline& outline) {
+    // Of corners that are passed twice the smallest rotation counts.
+    auto best = outline.begin();
+    auto compare = [&](Outline::iterator a, Outline::iterator b) {
+      for (size_t i = 0; i < outline.size(); ++i) {
+        if (*a != *b) return *a < *b;
+        if (++a == outline.end()) a = outline.begin();
+        if (++b == outline.end()) b = outline.begin();
+      }
+      return false;
+    };
+    const std::array<int64_t, 2> least = *std::min_element(outline.begin(), outline.end());
+    for (auto it = outline.begin(); it != outline.end(); ++it) {
+      if (*it == least && (*best != least || compare(it, best))) best = it;
+    }
+    std::rotate(outline.begin(), best, outline.end());
+  };
+  from_least(out);
+  from_least(turned);
+  return std::min(out, turned);
+}
+
+// The contours drawn in one plane, each once.
+struct Plane {
+  double place;
+  std::vector<Polygon> polygons;
+  std::set<Outline> outlines;
+};
+
+// Adds the voxels inside. What is inside already stays: only contours of one plane make holes.
 void FillSlice(const std::vector<Polygon>& polygons, int64_t slice, Volume& mask) {
   const int64_t columns = mask.grid.size[0], rows = mask.grid.size[1];
   std::vector<double> crossings;
@@ -120,7 +171,7 @@ absl::StatusOr<size_t> FindRegion(const std::vector<std::string>& names, absl::s
 
 absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, const Grid& grid) {
   MaskResult result = EmptyMask(grid);
-  std::map<int64_t, std::vector<Polygon>> slices;
+  std::map<int64_t, std::vector<Plane>> slices;
   for (const dicom::Contour& contour : region.contours) {
     if (contour.type == dicom::Contour::Type::kOther || contour.points.size() < 3) continue;
     Polygon polygon;
@@ -132,21 +183,29 @@ absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, c
       low = std::min(low, index[2]);
       high = std::max(high, index[2]);
     }
-    if (!(high - low <= kFlatness)) {
+    double place = (low + high) / 2;
+    double nearest = std::round(place);
+    if (!(nearest >= 0 && nearest < static_cast<double>(grid.size[2]))) return Outside();
+    if (!(high - low <= kFlatness && std::abs(place - nearest) <= kOffPlane)) {
       return Refused("ROI_OTHER_PLANE",
                      "contours of the region do not lie in the planes of the series; use the "
                      "series it was drawn on");
     }
-    double place = (low + high) / 2;
-    double nearest = std::round(place);
-    if (!(nearest >= 0 && nearest < static_cast<double>(grid.size[2]))) return Outside();
-    slices[static_cast<int64_t>(nearest)].push_back(std::move(polygon));
+    std::vector<Plane>& planes = slices[static_cast<int64_t>(nearest)];
+    auto plane = std::find_if(planes.begin(), planes.end(), [&](const Plane& one) {
+      return std::abs(one.place - place) <= kSamePlane;
+    });
+    if (plane == planes.end()) plane = planes.insert(planes.end(), Plane{place, {}, {}});
+    if (!plane->outlines.insert(OutlineOf(polygon)).second) continue;
+    plane->polygons.push_back(std::move(polygon));
     ++result.contours;
   }
   if (result.contours == 0) {
     return Refused("ROI_EMPTY", "the region has no closed contour");
   }
-  for (const auto& [slice, polygons] : slices) FillSlice(polygons, slice, result.mask);
+  for (const auto& [slice, planes] : slices) {
+    for (const Plane& plane : planes) FillSlice(plane.polygons, slice, result.mask);
+  }
   return Finish(std::move(result));
 }
 

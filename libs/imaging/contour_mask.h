@@ -20,18 +20,18 @@ namespace oncomesh::imaging {
 absl::StatusOr<size_t> FindRegion(const std::vector<std::string>& names, absl::string_view wanted);
 
 struct MaskResult {
-  Volume mask;  // 0 and 1
-  size_t contours = 0;
-  size_t slices = 0;  // of the grid, with at least one voxel inside
+  Volume mask;          // 0 and 1
+  size_t contours = 0;  // different ones
+  size_t slices = 0;    // of the grid, with at least one voxel inside
   size_t voxels = 0;
   double volume_ml = 0;
 };
 
-// Fills the contours of a region. Each contour belongs to the slice of the grid that it is nearest
-// to, at most half a slice away. A voxel is inside when its centre is, by the even-odd rule over
-// all contours of the slice: an inner contour is a hole, and a keyhole path gives the same. Centres
-// on an edge belong to the region on the side of lower indices, so that neighbouring regions share
-// no voxel.
+// Fills the contours of a region. Each lies in the plane of a slice of the grid, at most a tenth of
+// a slice off. A voxel is inside when its centre is, by the even-odd rule over all contours of one
+// plane: an inner contour is a hole, and a keyhole path gives the same. An outline that is there
+// twice counts once. Centres on an edge belong to the region on the side of lower indices, so that
+// neighbouring regions share no voxel.
 // Errors: FAILED_PRECONDITION (ROI_EMPTY) without a closed contour or a voxel inside,
 // (ROI_OUTSIDE_SERIES) when a contour is beyond the first or last slice, (ROI_OTHER_PLANE) when it
 // does not lie in a slice plane.

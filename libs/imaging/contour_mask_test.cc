@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/imaging/contour_mask.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 
@@ -81,16 +82,40 @@ TEST_CASE("contours: regions that share an edge share no voxel and leave none ou
   }
 }
 
-TEST_CASE("contours: each belongs to its nearest slice, at most half a slice away") {
-  REQUIRE(Inside({Square(0.5, 2.5, 0.9), Square(0.5, 2.5, 2.9)}) == 8);
+TEST_CASE("contours: each lies in a slice, at most a tenth of a slice off") {
   dicom::RegionOfInterest region;
-  region.contours = {Square(0.5, 2.5, 0.9), Square(0.5, 2.5, 2.9)};
+  region.contours = {Square(0.5, 2.5, 0.19), Square(0.5, 2.5, 1.81)};
   REQUIRE_VALUE(MaskResult result, FillContours(region, TenByTen()));
   REQUIRE(result.slices == 2);
+  REQUIRE(result.voxels == 8);
   REQUIRE(result.volume_ml == Approx(8 * 2 / 1000.0));
   REQUIRE(result.mask.At(1, 1, 0) == 1);
   REQUIRE(result.mask.At(1, 1, 1) == 1);
   REQUIRE(result.mask.At(1, 1, 2) == 0);
+  // The same outline three tenths of a slice away is of another series, and no hole.
+  REQUIRE_REASON(Fault({Square(0.5, 7.5, 2), Square(0.5, 7.5, 2.6)}),
+                 absl::StatusCode::kFailedPrecondition, "ROI_OTHER_PLANE");
+}
+
+TEST_CASE("contours: an outline that is there twice counts once") {
+  Contour square = Square(0.5, 7.5, 2);
+  Contour rotated = square, reversed = square, closed = square, written = square;
+  std::rotate(rotated.points.begin(), rotated.points.begin() + 2, rotated.points.end());
+  std::reverse(reversed.points.begin(), reversed.points.end());
+  closed.points.push_back(closed.points.front());
+  for (auto& point : written.points) point[0] += 4e-4;  // with fewer digits
+  for (const Contour& again : {square, rotated, reversed, closed, written}) {
+    dicom::RegionOfInterest region;
+    region.contours = {square, again, Square(2.5, 5.5, 2)};
+    REQUIRE_VALUE(MaskResult result, FillContours(region, TenByTen()));
+    REQUIRE(result.voxels == 49 - 9);
+    REQUIRE(result.contours == 2);
+  }
+  // Within a tenth of a slice but not in one plane: both are part of the region, none is a hole.
+  REQUIRE(Inside({square, Square(0.5, 7.5, 2.15)}) == 49);
+  REQUIRE(Inside({square, Square(2.5, 5.5, 2.15)}) == 49);
+  // What is nearly in the same plane is: positions are written with few digits.
+  REQUIRE(Inside({square, Square(2.5, 5.5, 2.01)}) == 49 - 9);
 }
 
 TEST_CASE("contours: on a turned grid too") {
