@@ -56,15 +56,20 @@ class Bits {
     return n;
   }
 
-  // Rows that are in one of two sets and not in the other; the sets may differ in size.
-  static size_t Difference(const Bits& a, const Bits& b) {
+  // Rows that are in one of two sets and not in the other; the sets may differ in size. Gives up
+  // with some number above `limit` once there are more.
+  static size_t Difference(const Bits& a, const Bits& b, size_t limit = SIZE_MAX) {
     const Bits& longer = a.words_.size() >= b.words_.size() ? a : b;
     const Bits& shorter = &longer == &a ? b : a;
     size_t n = 0, w = 0;
-    for (; w < shorter.words_.size(); ++w) {
-      n += static_cast<size_t>(std::popcount(a.words_[w] ^ b.words_[w]));
+    for (; w < shorter.words_.size() && n <= limit; ++w) {
+      // Populations that are compared are mostly alike.
+      uint64_t differ = a.words_[w] ^ b.words_[w];
+      if (differ != 0) n += static_cast<size_t>(std::popcount(differ));
     }
-    for (; w < longer.words_.size(); ++w) n += static_cast<size_t>(std::popcount(longer.words_[w]));
+    for (; w < longer.words_.size() && n <= limit; ++w) {
+      n += static_cast<size_t>(std::popcount(longer.words_[w]));
+    }
     return n;
   }
 

@@ -49,9 +49,9 @@ void Suppress(std::vector<Cell>& cells, const DisclosureRules& rules) {
 }
 
 std::optional<int64_t> AnswerMemory::Answer(const Bits& patients, const DisclosureRules& rules) {
-  auto count = static_cast<int64_t>(patients.Count());
-  std::optional<int64_t> told = Round(count, rules);
-  if (!told.has_value()) return std::nullopt;
+  const auto count = static_cast<int64_t>(patients.Count());
+  const auto apart = static_cast<size_t>(rules.apart());
+  const size_t near = (apart + 1) / 2;  // min_cell
   base::MutexLock lock(mutex_);
   if (!(rules_ == rules)) {
     // Numbers of other rules would be wrong under these.
@@ -59,24 +59,32 @@ std::optional<int64_t> AnswerMemory::Answer(const Bits& patients, const Disclosu
     by_time_.clear();
     rules_ = rules;
   }
-  // Populations that differ by fewer than min_cell patients have counts that do, too.
-  const Past* nearest = nullptr;
-  size_t nearest_difference = 0;
-  auto end = by_count_.upper_bound(count + rules.min_cell - 1);
-  for (auto it = by_count_.lower_bound(count - rules.min_cell + 1); it != end; ++it) {
-    size_t difference = Bits::Difference(it->second.patients, patients);
-    bool nearer = nearest == nullptr || difference < nearest_difference ||
-                  (difference == nearest_difference && it->second.number < nearest->number);
-    if (difference < static_cast<size_t>(rules.min_cell) && nearer) {
-      nearest = &it->second;
-      nearest_difference = difference;
+  // The nearest of each kind. The empty reference stands first: hidden, as far as there are
+  // patients.
+  struct Nearest {
+    size_t distance;
+    uint64_t number;
+    std::optional<int64_t> told;
+  };
+  Nearest reference{static_cast<size_t>(count), 0, std::nullopt};
+  Nearest follower{near, 0, std::nullopt};
+  // Populations that are nearer than `apart` have counts that are, too.
+  auto end = by_count_.upper_bound(count + rules.apart() - 1);
+  for (auto it = by_count_.lower_bound(count - rules.apart() + 1); it != end; ++it) {
+    const Past& past = it->second;
+    Nearest& nearest = past.reference ? reference : follower;
+    size_t distance = Bits::Difference(past.patients, patients, nearest.distance);
+    if (distance < nearest.distance ||
+        (distance == nearest.distance && past.number < nearest.number)) {
+      nearest = {distance, past.number, past.told};
     }
   }
-  // Not remembered itself: else a population that changes patient by patient would keep its first
-  // number for ever.
-  if (nearest != nullptr) return nearest->told;
-  auto place = by_count_.emplace(count, Past{patients, count, *told, next_});
-  by_time_.emplace(next_++, place);
+  if (reference.distance < near) return reference.told;
+  if (follower.distance < near) return follower.told;
+  const bool fresh = reference.distance >= apart;
+  std::optional<int64_t> told = fresh ? Round(count, rules) : reference.told;
+  auto place = by_count_.emplace(count, Past{patients, told, fresh, ++last_});
+  by_time_.emplace(last_, place);
   if (by_time_.size() > capacity_) {
     by_count_.erase(by_time_.begin()->second);
     by_time_.erase(by_time_.begin());

@@ -4,6 +4,7 @@
 // privacy guarantee.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -20,6 +21,11 @@ namespace oncomesh::catalogue {
 struct DisclosureRules {
   int64_t min_cell = 5;  // fewer patients than this are not told; at least 1
   int64_t rounding = 5;  // numbers told are multiples of this; at least 1
+  // A population is told for what it is only when it has at least so many patients: whichever
+  // min_cell - 1 of them are taken out, min_cell are left.
+  int64_t apart() const { return 2 * std::max<int64_t>(min_cell, 1) - 1; }
+  // A hidden population has at most so many patients.
+  int64_t most_hidden() const { return 3 * (std::max<int64_t>(min_cell, 1) - 1); }
   bool operator==(const DisclosureRules&) const = default;
 };
 
@@ -40,35 +46,42 @@ struct Cell {
 // the line is hidden too, until no line needs it. Cells that are not listed hold no patient.
 void Suppress(std::vector<Cell>& cells, const DisclosureRules& rules);
 
-// Remembers the populations that were rounded afresh, so that a population that differs from one of
-// them by fewer than `min_cell` patients gets that one's number: asking with and without a few
-// patients shows no difference. A number told is off by less than min_cell + rounding / 2. Applies
-// to every number that leaves, whoever asked. Any thread.
+// Gives populations that are near each other the same answer. The distance of two populations is
+// the number of patients who are in one of them only; k stands for min_cell, 2k - 1 is apart().
+// Some of those that were asked are remembered: references, told for what they are, and followers,
+// told what a reference was. The empty population is a reference from the start, and hidden. For a
+// population the first of these holds:
+//   1. It is nearer than k to a reference, of which there is at most one: that one's answer.
+//   2. It is nearer than k to a follower: the answer of the nearest one.
+//   3. It is nearer than 2k - 1 to a reference: the answer of the nearest one, and it becomes a
+//      follower.
+//   4. It becomes a reference, and is told rounded.
+// Of equally near ones the earliest counts. What follows from this, and what does not, is in
+// doc/formats/query.md. Applies to every number that leaves, whoever asked. Any thread.
 //
-// The memory is the process's own and holds the last `capacity` such populations; what is
-// forgotten, or asked before a restart, no longer protects. With 100,000 patients a population
-// takes 12.5 kB.
+// The memory is the process's own and holds the last `capacity` populations; what is forgotten, or
+// asked before a restart, no longer protects. With 100,000 patients a population takes 12.5 kB.
 class AnswerMemory {
  public:
   explicit AnswerMemory(size_t capacity = 1024) : capacity_(capacity) {}
 
-  // The number for a population, by `rules`; nothing when it is hidden.
+  // The number for a population; nothing when it is hidden.
   std::optional<int64_t> Answer(const Bits& patients, const DisclosureRules& rules);
 
  private:
   struct Past {
     Bits patients;
-    int64_t count;  // exact
-    int64_t told;
+    std::optional<int64_t> told;
+    bool reference;
     uint64_t number;  // in order of time
   };
 
   const size_t capacity_;
   base::Mutex mutex_;
   DisclosureRules rules_ ABSL_GUARDED_BY(mutex_);
-  std::multimap<int64_t, Past> by_count_ ABSL_GUARDED_BY(mutex_);
+  std::multimap<int64_t, Past> by_count_ ABSL_GUARDED_BY(mutex_);  // by exact count
   std::map<uint64_t, std::multimap<int64_t, Past>::iterator> by_time_ ABSL_GUARDED_BY(mutex_);
-  uint64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;  // numbers count from 1
 };
 
 }  // namespace oncomesh::catalogue

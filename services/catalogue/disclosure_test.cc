@@ -79,12 +79,35 @@ TEST_CASE("disclosure: asking with and without one person shows no difference") 
   // 12 rounds to 10 and 13 to 15: the edge would give the thirteenth away.
   CHECK(memory.Answer(Range(0, 12), kFive) == 10);
   CHECK(memory.Answer(Range(0, 13), kFive) == 10);
-  CHECK(memory.Answer(Range(0, 16), kFive) == 10);
-  // Five more are another population, and it is told for what it is.
-  CHECK(memory.Answer(Range(0, 17), kFive) == 15);
+  CHECK(memory.Answer(Range(0, 20), kFive) == 10);
+  // Nine more are another population, and it is told for what it is.
+  CHECK(memory.Answer(Range(0, 25), kFive) == 25);
   // The same number of other people has its own answer.
   CHECK(memory.Answer(Range(500, 513), kFive) == 15);
   CHECK_FALSE(memory.Answer(Range(0, 3), kFive).has_value());
+}
+
+TEST_CASE("disclosure: at the edge of what is hidden a missing person does not show either") {
+  // k, k + 1, 2k - 2, 2k - 1, 2k and more, each with and without some of its people.
+  for (size_t all : {5, 6, 8, 9, 10, 13, 17, 18}) {
+    for (size_t fewer = 1; fewer < 5 && fewer <= all; ++fewer) {
+      AnswerMemory whole_first, part_first;
+      std::optional<int64_t> whole = whole_first.Answer(Range(0, all), kFive);
+      CHECK(whole_first.Answer(Range(0, all - fewer), kFive) == whole);
+      std::optional<int64_t> part = part_first.Answer(Range(0, all - fewer), kFive);
+      CHECK(part_first.Answer(Range(0, all), kFive) == part);
+    }
+  }
+  AnswerMemory memory;
+  CHECK(memory.Answer(Range(0, 9), kFive) == 10);
+  CHECK(memory.Answer(Range(0, 5), kFive) == 10);  // the answer of the nine
+  CHECK_FALSE(memory.Answer(Range(0, 4), kFive).has_value());
+  CHECK_FALSE(memory.Answer(Range(20, 28), kFive).has_value());
+  CHECK_FALSE(memory.Answer(Range(20, 29), kFive).has_value());  // the answer of the eight
+  CHECK(memory.Answer(Range(20, 33), kFive) == 15);
+  // With a smallest cell of one there is nothing to hide but that there is nobody.
+  const DisclosureRules one{.min_cell = 1, .rounding = 1};
+  for (size_t n = 1; n < 20; ++n) CHECK(memory.Answer(Range(0, n), one) == n);
 }
 
 TEST_CASE("disclosure: a difference attack over every person of a population finds nobody") {
@@ -97,25 +120,34 @@ TEST_CASE("disclosure: a difference attack over every person of a population fin
   }
 }
 
-TEST_CASE("disclosure: a population that grows patient by patient does not keep its first number") {
+TEST_CASE("disclosure: a population that grows patient by patient does not keep its number") {
   AnswerMemory memory;
   for (size_t n = 20; n < 300; ++n) {
     std::optional<int64_t> told = memory.Answer(Range(0, n), kFive);
     REQUIRE(told.has_value());
-    // The documented bound: less than min_cell + rounding / 2.
-    CHECK(std::abs(*told - static_cast<int64_t>(n)) < 5 + 3);
+    // The documented bound: at most 3k - 3 patients, and the rounding.
+    CHECK(std::abs(*told - static_cast<int64_t>(n)) <= 12 + 2);
   }
 }
 
 TEST_CASE("disclosure: new rules forget the numbers of the old ones, and memory is bounded") {
   AnswerMemory memory(/*capacity=*/2);
+  const DisclosureRules ten{.min_cell = 10, .rounding = 1};
   CHECK(memory.Answer(Range(0, 12), kFive) == 10);
   CHECK(memory.Answer(Range(0, 13), {.min_cell = 5, .rounding = 10}) == 10);
-  CHECK(memory.Answer(Range(0, 15), {.min_cell = 10, .rounding = 1}) == 15);
-  CHECK(memory.Answer(Range(200, 260), {.min_cell = 10, .rounding = 1}) == 60);
-  CHECK(memory.Answer(Range(300, 390), {.min_cell = 10, .rounding = 1}) == 90);
-  CHECK(memory.Answer(Range(0, 16), {.min_cell = 10, .rounding = 1}) == 16);  // forgotten by now
-  CHECK(memory.Answer(Range(300, 391), {.min_cell = 10, .rounding = 1}) == 90);
+  CHECK(memory.Answer(Range(0, 25), ten) == 25);
+  CHECK(memory.Answer(Range(200, 260), ten) == 60);
+  CHECK(memory.Answer(Range(300, 390), ten) == 90);
+  CHECK(memory.Answer(Range(0, 26), ten) == 26);  // forgotten by now
+  CHECK(memory.Answer(Range(300, 391), ten) == 90);
+}
+
+TEST_CASE("disclosure: distances stop counting where nobody needs to know more") {
+  CHECK(Bits::Difference(Range(0, 100), Range(50, 150)) == 100);
+  CHECK(Bits::Difference(Range(0, 100), Range(50, 150), 100) == 100);
+  CHECK(Bits::Difference(Range(0, 100), Range(50, 150), 10) > 10);
+  CHECK(Bits::Difference(Range(0, 10, 10), Range(0, 900), 3) > 3);
+  CHECK(Bits::Difference(Range(0, 10, 10), Range(0, 900)) == 890);
 }
 
 }  // namespace

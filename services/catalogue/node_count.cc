@@ -121,7 +121,7 @@ absl::StatusOr<v1::NodeCount> NodeCount::Count(const v1::CountAtNodeRequest& req
     out.set_value(*told);
   } else {
     AddReason("COUNT_HIDDEN", "",
-              absl::StrCat("fewer than ", policy->rules.min_cell,
+              absl::StrCat("at most ", policy->rules.most_hidden(),
                            " patients, perhaps none: not told by the node's policy"),
               out);
   }
@@ -197,7 +197,7 @@ void NodeCount::AddGroups(const v1::CountAtNodeRequest& request, const Index& in
   if (!all_known) {
     // To list a hidden value of an open list would say that somebody has it.
     for (size_t cell = 0; cell < cells.size(); ++cell) {
-      if (cells[cell].shown) add((*groups)[cell].key, told(cell));
+      if (std::optional<int64_t> value = told(cell)) add((*groups)[cell].key, value);
     }
     return;
   }
