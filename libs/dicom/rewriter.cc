@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/dicom/rewriter.h"
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
@@ -72,34 +74,35 @@ bool AppendHeader(Tag tag, Vr vr, uint32_t length, Encoding encoding, std::strin
 // come before its data; a creator is written when the first element of its block is kept.
 class PrivateBlocks {
  public:
-  void Add(Tag creator_tag, absl::string_view name, absl::string_view element,
+  // False when the block is reserved already: nobody can say whose its elements are then.
+  bool Add(Tag creator_tag, absl::string_view name, absl::string_view element,
            size_t out_position) {
-    if (blocks_.empty() || Group(blocks_.back().tag) != Group(creator_tag)) {
+    if (blocks_.empty() || Group(blocks_.begin()->second.tag) != Group(creator_tag)) {
       group_start_ = out_position;
       blocks_.clear();
     }
-    blocks_.push_back({creator_tag, name, element, false});
+    return blocks_.insert({ElementOf(creator_tag), Block{creator_tag, name, element, false}})
+        .second;
   }
 
   // The owner of the block `tag` is in; empty when nobody reserved it.
   absl::string_view CreatorOf(Tag tag) const {
-    const Block* block = Find(tag);
-    return block == nullptr ? absl::string_view() : block->name;
+    auto found = Find(tag);
+    return found == blocks_.end() ? absl::string_view() : found->second.name;
   }
 
   // Writes the creator of `tag`'s block where the group's creators stand, once.
   void Keep(Tag tag, std::string& out) {
-    size_t position = group_start_;
-    for (Block& block : blocks_) {
-      if (&block == Find(tag)) {
-        if (!block.written) {
-          out.insert(position, block.element.data(), block.element.size());
-          block.written = true;
-        }
-        return;
-      }
-      if (block.written) position += block.element.size();
+    auto found = blocks_.find(static_cast<uint16_t>(ElementOf(tag) >> 8));
+    if (found == blocks_.end() || Group(found->second.tag) != Group(tag) || found->second.written) {
+      return;
     }
+    size_t position = group_start_;
+    for (auto before = blocks_.begin(); before != found; ++before) {
+      if (before->second.written) position += before->second.element.size();
+    }
+    out.insert(position, found->second.element.data(), found->second.element.size());
+    found->second.written = true;
   }
 
  private:
@@ -109,17 +112,15 @@ class PrivateBlocks {
     absl::string_view element;  // whole, as in the source
     bool written;
   };
+  // By element number, 0010 to 00FF: at most 240.
+  using Blocks = std::map<uint16_t, Block>;
 
-  const Block* Find(Tag tag) const {
-    for (const Block& block : blocks_) {
-      if (Group(block.tag) == Group(tag) && ElementOf(block.tag) == ElementOf(tag) >> 8) {
-        return &block;
-      }
-    }
-    return nullptr;
+  Blocks::const_iterator Find(Tag tag) const {
+    auto found = blocks_.find(static_cast<uint16_t>(ElementOf(tag) >> 8));
+    return found != blocks_.end() && Group(found->second.tag) == Group(tag) ? found : blocks_.end();
   }
 
-  std::vector<Block> blocks_;
+  Blocks blocks_;
   size_t group_start_ = 0;
 };
 
@@ -191,11 +192,15 @@ absl::Status Rewriter::Elements(size_t& offset, size_t end, bool delimited, Enco
       if (IsPrivateCreator(element.tag)) {
         flush(element.offset);
         if (!element.undefined()) {
-          blocks.Add(element.tag, Trimmed(value),
-                     bytes.substr(element.offset, value_end - element.offset), out_.size());
+          if (!blocks.Add(element.tag, Trimmed(value),
+                          bytes.substr(element.offset, value_end - element.offset), out_.size())) {
+            return Malformed();
+          }
         }
       } else {
         if (IsPrivate(element.tag)) place.creator = blocks.CreatorOf(element.tag);
+        place.following = bytes.substr(value_end);
+        place.encoding = encoding;
         action = rules_.Decide(element, value, place, replacement);
       }
     }
@@ -241,7 +246,9 @@ absl::Status Rewriter::Sequence(const Element& element, size_t value_end, Encodi
   const size_t value_start = out_.size();
   const Encoding inside = EncodingInside(element, encoding);
   size_t offset = element.value;
-  RewriteRules::Place below{.depth = place.depth + 1, .parent = element.tag, .creator = {}};
+  RewriteRules::Place below;
+  below.depth = place.depth + 1;
+  below.parent = element.tag;
   while (offset < value_end) {
     Element item;
     Step step = ReadElement(bytes_.substr(0, value_end), offset, inside, item);

@@ -27,6 +27,10 @@ class RewriteRules {
     int depth = 0;              // 0 at top level
     Tag parent = 0;             // the sequence it is in; 0 at top level
     absl::string_view creator;  // owner of a private element, trimmed; empty: nobody's
+    // What follows the element in its item or data set (and, in an item of undefined length, behind
+    // its delimiter), for rules that depend on a later element of the same item.
+    absl::string_view following;
+    Encoding encoding;
   };
 
   virtual ~RewriteRules() = default;
