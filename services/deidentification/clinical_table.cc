@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "libs/base/error.h"
+#include "libs/terminology/registry.h"
 #include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
@@ -55,20 +56,20 @@ class CsvReader {
       if (c == '"' && field.empty()) {
         quoted = true;
       } else if (c == separator_) {
-        row.fields.push_back(std::move(field));
+        // More fields than any heading names are counted as one too many and not held.
+        if (row.fields.size() <= kMaxTableColumns) row.fields.push_back(std::move(field));
         field.clear();
       } else if (c == '\n') {
         ++line_;
-        row.fields.push_back(std::move(field));
+        if (row.fields.size() <= kMaxTableColumns) row.fields.push_back(std::move(field));
         Strip(row);
         return true;
       } else if (c != '\r') {
         field.push_back(c);
       }
-      if (row.fields.size() > kMaxTableColumns) row.broken_quotes = true;
     }
-    row.broken_quotes = row.broken_quotes || quoted;
-    row.fields.push_back(std::move(field));
+    row.broken_quotes = quoted;
+    if (row.fields.size() <= kMaxTableColumns) row.fields.push_back(std::move(field));
     Strip(row);
     return true;
   }
@@ -89,7 +90,8 @@ bool IsBlank(const Row& row) {
                      [](const std::string& field) { return field.empty(); });
 }
 
-enum class Role { kPatient, kIssuer, kDate, kAge, kNumber, kText, kDrop, kUnknown };
+// kVariable: a variable of the registry, whose cells must look like its values.
+enum class Role { kPatient, kIssuer, kDate, kAge, kVariable, kText, kDrop };
 
 // A column's name without case and punctuation: "Patient ID" and "patient_id" are one.
 std::string Plain(absl::string_view name) {
@@ -129,6 +131,25 @@ bool HasAny(const std::vector<std::string>& words,
   return false;
 }
 
+// A date of birth in the languages of the hospitals we know of, however the word is put together.
+bool NamesBirth(absl::string_view plain, const std::vector<std::string>& words) {
+  for (absl::string_view part : {"birth", "geburt", "geboort", "naiss", "nacim", "nascim", "nascit",
+                                 "fodsel", "fodelse", "urodz", "narozen", "syntym"}) {
+    if (absl::StrContains(plain, part)) return true;
+  }
+  return HasAny(words, {"born", "dob", "geb", "gebdat", "nac", "fnac", "ddn", "nato", "nata"});
+}
+
+// The variable that is read from this column, or nullptr.
+const terminology::Variable* VariableOf(absl::string_view name) {
+  std::string lower = absl::AsciiStrToLower(name);
+  for (const auto& variable : terminology::Registry::Builtin().variables()) {
+    const std::vector<std::string>& columns = variable->source.clinical;
+    if (std::find(columns.begin(), columns.end(), lower) != columns.end()) return variable.get();
+  }
+  return nullptr;
+}
+
 Role RoleByName(absl::string_view name, const Profile& profile) {
   const std::string plain = Plain(name);
   const std::vector<std::string> words = Words(name);
@@ -155,14 +176,22 @@ Role RoleByName(absl::string_view name, const Profile& profile) {
               "birthday", "dob",        "born",      "comment",     "comments",  "note",
               "notes",    "remark",     "remarks",   "history",     "narrative", "report",
               "mrn",      "identifier", "accession", "passport"}) ||
-      plain == "id" || (!words.empty() && words.back() == "id")) {
+      plain == "id" || (!words.empty() && words.back() == "id") || NamesBirth(plain, words)) {
     return Role::kDrop;
   }
-  if (HasAny(words, {"date", "datetime", "timestamp", "day"}) && !HasAny(words, {"days"})) {
+  if ((HasAny(words, {"date", "datetime", "timestamp", "day"}) && !HasAny(words, {"days"})) ||
+      plain == "lastfollowup" || plain == "lastcontact") {
     return Role::kDate;
   }
-  if (!words.empty() && words.front() == "age") return Role::kAge;
-  return Role::kUnknown;
+  if (HasAny(words, {"age"})) {
+    // An age in another unit than years could not be capped.
+    bool other = HasAny(words, {"days", "weeks", "months", "group", "band", "range", "class",
+                                "category", "decade"});
+    return other ? Role::kDrop : Role::kAge;
+  }
+  // A column that nobody knows may hold anything, whatever its cells look like: a telephone number
+  // looks like a code and a postcode like a measurement.
+  return VariableOf(name) != nullptr ? Role::kVariable : Role::kDrop;
 }
 
 std::optional<double> NumberOf(absl::string_view text) {
@@ -224,7 +253,7 @@ std::optional<std::string> ShiftCell(absl::string_view text, int days) {
 }
 
 // A code of a classification: letters and digits in a short group that has both, such as C50.4,
-// 8500/3, pT2N0, IIIA, SNOMED:12345 — but no long number.
+// 8500/3, pT2N0, IIIA — but no long number.
 bool IsCode(absl::string_view text) {
   // One letter: a sex, a side, a grade.
   if (text.size() == 1 && absl::ascii_isalpha(static_cast<unsigned char>(text[0]))) return true;
@@ -271,30 +300,16 @@ bool IsTerm(absl::string_view text, const Vocabulary& vocabulary) {
   return true;
 }
 
-// What an unknown column is, from all its cells: one cell that fits nothing drops the column.
-class ColumnGuess {
- public:
-  void See(absl::string_view cell, const Vocabulary& vocabulary) {
-    if (cell.empty()) return;
-    seen_ = true;
-    if (date_ && !DateOf(cell)) date_ = false;
-    if (number_ && !NumberOf(cell)) number_ = false;
-    if (text_ && !IsCode(cell) && !IsRoman(cell) && !IsTerm(cell, vocabulary)) text_ = false;
-    if (text_ && values_.size() <= kMostValues) values_.emplace(cell);
-  }
-  Role Guess() const {
-    if (!seen_) return Role::kDrop;
-    if (date_) return Role::kDate;
-    if (number_) return Role::kNumber;
-    // Codes come again; identifiers do not.
-    return text_ && values_.size() <= kMostValues ? Role::kText : Role::kDrop;
-  }
-
- private:
-  static constexpr size_t kMostValues = 1000;
-  bool seen_ = false, date_ = true, number_ = true, text_ = true;
-  std::set<std::string> values_;
-};
+// Whether a cell can be a value of the variable: one of its own, a short code that is none of them
+// (9 for unknown), or a word of medicine.
+bool FitsVariable(absl::string_view cell, const terminology::Variable& variable,
+                  const Vocabulary& vocabulary) {
+  if (variable.numeric()) return NumberOf(cell).has_value();
+  if (IsRoman(cell) || IsTerm(cell, vocabulary)) return true;
+  const bool described = variable.closed || !variable.code_system.shape.empty();
+  if (described && variable.NormaliseCode(cell).ok()) return true;
+  return IsCode(cell) && (!described || cell.size() <= 4);
+}
 
 std::string Quoted(absl::string_view field) {
   if (field.find_first_of("\",\n\r") == absl::string_view::npos) return std::string(field);
@@ -368,18 +383,20 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
     if (roles[i] == Role::kIssuer) issuer_column = i;
   }
 
-  // First pass: what the columns are that no name tells.
-  std::vector<ColumnGuess> guesses(columns);
+  // First pass: one cell that fits nothing drops the column of a variable.
+  std::vector<bool> fits(columns, true);
   Row row;
   while (reader.Next(row)) {
     if (row.broken_quotes || row.fields.size() != columns || IsBlank(row)) continue;
     for (size_t i = 0; i < columns; ++i) {
-      if (roles[i] == Role::kUnknown) guesses[i].See(row.fields[i], deidentifier.vocabulary());
+      if (roles[i] != Role::kVariable || !fits[i] || row.fields[i].empty()) continue;
+      fits[i] =
+          FitsVariable(row.fields[i], *VariableOf(heading.fields[i]), deidentifier.vocabulary());
     }
   }
   TableOutcome out;
   for (size_t i = 0; i < columns; ++i) {
-    if (roles[i] == Role::kUnknown) roles[i] = guesses[i].Guess();
+    if (!fits[i]) roles[i] = Role::kDrop;
     if (roles[i] == Role::kDate && !profile.shift_dates) roles[i] = Role::kDrop;
     if (roles[i] == Role::kAge && !profile.retain_patient_characteristics) roles[i] = Role::kDrop;
   }
@@ -452,7 +469,11 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
         }
         case Role::kAge: {
           std::optional<double> age = NumberOf(cell);
-          if (!age || *age < 0) {
+          std::optional<std::string> dicom_age = age ? std::nullopt : CapAges(cell);
+          if (dicom_age) {
+            if (*dicom_age != cell) count(Done::kAgesCapped);
+            line.push_back(*std::move(dicom_age));
+          } else if (!age || *age < 0) {
             reason = "ROW_AGE_INVALID";
           } else if (*age >= kAgeCap) {
             line.push_back(absl::StrCat(kAgeCap));

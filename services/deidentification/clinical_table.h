@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pseudonymises a clinical table (CSV, RFC 4180) with the keys that pseudonymise the images, so
 // that a row finds its patient's images again and nobody else's: identifiers become patient codes,
-// dates move by the patient's offset, ages are capped, and text stays only where it is a code or
-// made of medical words.
+// dates move by the patient's offset, ages are capped. Of other columns only those stay that a
+// variable of the registry is read from, while every cell of them looks like its values, and those
+// that the profile names in `tableColumns`.
 #pragma once
 
 #include <cstdint>
