@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/deidentification/deidentifier.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
 #include "libs/dicom/rewriter.h"
+#include "services/deidentification/deflate_stream.h"
 #include "services/deidentification/object_header.h"
 #include "services/deidentification/values.h"
 
@@ -19,72 +20,6 @@ namespace oncomesh::deidentification {
 namespace {
 
 using dicom::Step;
-
-constexpr size_t kInflateChunk = 256 << 10;
-
-// Raw deflate streams (PS3.5 A.5: RFC 1951 without a zlib header).
-class Inflater {
- public:
-  Inflater() { inflateInit2(&stream_, -MAX_WBITS); }
-  ~Inflater() { inflateEnd(&stream_); }
-  Inflater(const Inflater&) = delete;
-  Inflater& operator=(const Inflater&) = delete;
-
-  // Calls `take` with what `bytes` inflate to. False when they are no deflate stream.
-  template <typename Take>
-  bool Feed(absl::string_view bytes, Take take) {
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-    stream_.avail_in = static_cast<uInt>(bytes.size());
-    buffer_.resize(kInflateChunk);
-    while (!ended_ && (stream_.avail_in > 0 || stream_.avail_out == 0)) {
-      stream_.next_out = reinterpret_cast<Bytef*>(buffer_.data());
-      stream_.avail_out = static_cast<uInt>(buffer_.size());
-      int result = inflate(&stream_, Z_NO_FLUSH);
-      size_t made = buffer_.size() - stream_.avail_out;
-      if (made > 0 && !take(absl::string_view(buffer_.data(), made))) return false;
-      if (result == Z_STREAM_END) {
-        ended_ = true;
-      } else if (result == Z_BUF_ERROR && made == 0) {
-        break;
-      } else if (result != Z_OK && result != Z_BUF_ERROR) {
-        return false;
-      }
-    }
-    return true;
-  }
-  bool ended() const { return ended_; }
-
- private:
-  z_stream stream_{};
-  std::string buffer_;
-  bool ended_ = false;
-};
-
-class Deflater {
- public:
-  Deflater() {
-    deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
-  }
-  ~Deflater() { deflateEnd(&stream_); }
-  Deflater(const Deflater&) = delete;
-  Deflater& operator=(const Deflater&) = delete;
-
-  // Appends to `out` what is ready of the compressed stream.
-  void Feed(absl::string_view bytes, bool last, std::string& out) {
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-    stream_.avail_in = static_cast<uInt>(bytes.size());
-    char chunk[16 << 10];
-    do {
-      stream_.next_out = reinterpret_cast<Bytef*>(chunk);
-      stream_.avail_out = sizeof(chunk);
-      deflate(&stream_, last ? Z_FINISH : Z_NO_FLUSH);
-      out.append(chunk, sizeof(chunk) - stream_.avail_out);
-    } while (stream_.avail_out == 0);
-  }
-
- private:
-  z_stream stream_{};
-};
 
 std::string MethodSequence(const std::vector<std::string>& codes, dicom::Encoding encoding) {
   std::string out;
@@ -98,9 +33,24 @@ std::string MethodSequence(const std::vector<std::string>& codes, dicom::Encodin
   return out;
 }
 
+// The mark of an earlier pass with a built-in profile: "oncomesh research, PS3.15 2025b".
+bool IsOurMethod(absl::string_view text) {
+  for (const Profile& profile : BuiltInProfiles()) {
+    std::string start = absl::StrCat("oncomesh ", profile.name, ", PS3.15 20");
+    if (absl::StartsWith(text, start) && text.size() == start.size() + 3 &&
+        absl::ascii_isdigit(static_cast<unsigned char>(text[start.size()])) &&
+        absl::ascii_isdigit(static_cast<unsigned char>(text[start.size() + 1])) &&
+        absl::ascii_islower(static_cast<unsigned char>(text.back()))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // The marks that tell what was done (PS3.15 E.1.1, PS3.3 C.7.1.1 and C.12.1.1).
 std::vector<dicom::Insertion> Marks(const ObjectHeader& header, const Profile& profile,
-                                    const ObjectContext& context, dicom::Encoding encoding) {
+                                    const Vocabulary& vocabulary, const ObjectContext& context,
+                                    dicom::Encoding encoding) {
   std::vector<std::string> codes = MethodCodes(profile);
   for (const std::string& code : header.method_codes) {
     // What an earlier pass cleaned stays clean. What it retained is true only if we retain it too.
@@ -112,14 +62,14 @@ std::vector<dicom::Insertion> Marks(const ObjectHeader& header, const Profile& p
 
   std::string ours =
       absl::StrCat("oncomesh ", profile.name.substr(0, 32), ", PS3.15 ", RuleTableEdition());
-  std::vector<absl::string_view> texts;
+  std::vector<std::string> texts;
   for (absl::string_view text : absl::StrSplit(header.method_text, '\\', absl::SkipWhitespace())) {
     text = dicom::Trimmed(text);
-    bool plain = text.size() <= 64 &&
-                 std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
-    if (plain && text != ours && texts.size() < 16 &&
-        context.identifiers.Find(text) == IdentifierSearch::kNoHit) {
-      texts.push_back(text);
+    // What others wrote is as free a text as any.
+    std::string kept =
+        IsOurMethod(text) ? std::string(text) : vocabulary.Clean(text, context.identifying);
+    if (!kept.empty() && kept.size() <= 64 && kept != ours && texts.size() < 16) {
+      texts.push_back(std::move(kept));
     }
   }
   texts.push_back(ours);
@@ -345,11 +295,16 @@ class StreamDeidentifier::Object {
     context_.patient_id = std::string(header.patient_id);
     context_.patient_code = keys.PatientCode(context_.patient);
     context_.date_offset = keys.DateOffsetDays(context_.patient);
-    CollectIdentifiers(header, deidentifier_.vocabulary(), context_);
-    rules_ = std::make_unique<ObjectRules>(deidentifier_.decisions(), keys,
-                                           deidentifier_.vocabulary(), context_, uids_);
+    context_.issuer = std::string(header.issuer);
+    if (!CollectIdentifiers(header, deidentifier_.vocabulary(), context_)) {
+      Quarantine("IDENTIFIERS_TOO_MANY");
+      return false;
+    }
+    rules_ =
+        std::make_unique<ObjectRules>(deidentifier_.decisions(), keys, deidentifier_.vocabulary(),
+                                      deidentifier_.profile().home_issuer, context_, uids_);
     std::vector<dicom::Insertion> marks =
-        Marks(header, deidentifier_.profile(), context_, encoding);
+        Marks(header, deidentifier_.profile(), deidentifier_.vocabulary(), context_, encoding);
     if (!RewriteInto(buffer_, begin_, end, marks)) return false;
 
     outcome_.patient_code = context_.patient_code;
@@ -390,8 +345,8 @@ class StreamDeidentifier::Object {
     size_t resume = 0;
     Step step =
         dicom::FindPixels(tail_, meta_.syntax.encoding, /*complete=*/true, resume, last_tag_, end);
-    // What cannot be read cannot be filtered: nothing of it is kept.
-    if (step != Step::kOk) return;
+    // What cannot be read cannot be filtered, and says that what was read before it may be wrong.
+    if (step != Step::kOk) return QuarantineStep(step);
     if (end.has_pixels) return Quarantine("DATASET_MALFORMED");
     if (RewriteInto(tail_, 0, end.offset, {})) Emit(out_);
   }

@@ -31,13 +31,47 @@ IdentifierSearch::IdentifierSearch() : filter_(kFilterBits / 64, 0) {}
 void IdentifierSearch::Add(absl::string_view text) {
   size_t number = added_++;
   if (text.size() < kShortest) return;
-  Entry entry{0, absl::AsciiStrToUpper(text), number};
-  for (size_t i = 0; i < 4; ++i) entry.window = entry.window << 8 | Fold(text[i]);
-  filter_[Slot(entry.window) / 64] |= uint64_t{1} << (Slot(entry.window) % 64);
-  longest_ = std::max(longest_, text.size());
-  auto at = std::upper_bound(entries_.begin(), entries_.end(), entry.window,
-                             [](uint32_t w, const Entry& e) { return w < e.window; });
-  entries_.insert(at, std::move(entry));
+  Entry entry{absl::AsciiStrToUpper(text.substr(0, kLongest)), text.size() > kLongest, number};
+  uint32_t window = 0;
+  for (size_t i = 0; i < 4; ++i) window = window << 8 | Fold(text[i]);
+  filter_[Slot(window) / 64] |= uint64_t{1} << (Slot(window) % 64);
+  longest_ = std::max(longest_, entry.text.size());
+  entries_.push_back(std::move(entry));
+}
+
+void IdentifierSearch::Finish() {
+  // std::string compares bytes as unsigned, as At does.
+  std::stable_sort(entries_.begin(), entries_.end(),
+                   [](const Entry& a, const Entry& b) { return a.text < b.text; });
+  auto same = [](const Entry& a, const Entry& b) { return a.text == b.text; };
+  // A string that is also the beginning of a longer one is looked for as the longer one is.
+  for (size_t i = entries_.size(); i-- > 1;) {
+    if (same(entries_[i - 1], entries_[i]) && entries_[i].cut) entries_[i - 1].cut = true;
+  }
+  entries_.erase(std::unique(entries_.begin(), entries_.end(), same), entries_.end());
+}
+
+// Narrows the entries that begin like the bytes, byte by byte.
+const IdentifierSearch::Entry* IdentifierSearch::At(absl::string_view bytes, size_t start,
+                                                    size_t shortest) const {
+  auto low = entries_.begin(), high = entries_.end();
+  for (size_t k = 0;; ++k) {
+    if (low->text.size() == k) {
+      const Entry& entry = *low++;
+      size_t end = start + k;
+      bool whole =
+          (start == 0 || !IsWord(bytes[start - 1]) || !IsWord(entry.text.front())) &&
+          (end == bytes.size() || !IsWord(bytes[end]) || !IsWord(entry.text.back()) || entry.cut);
+      if (k >= shortest && whole) return &entry;
+    }
+    if (low == high || start + k >= bytes.size()) return nullptr;
+    const uint8_t byte = Fold(bytes[start + k]);
+    low = std::partition_point(
+        low, high, [&](const Entry& entry) { return static_cast<uint8_t>(entry.text[k]) < byte; });
+    high = std::partition_point(
+        low, high, [&](const Entry& entry) { return static_cast<uint8_t>(entry.text[k]) == byte; });
+    if (low == high) return nullptr;
+  }
 }
 
 size_t IdentifierSearch::Find(absl::string_view bytes, size_t from, size_t shortest,
@@ -49,21 +83,10 @@ size_t IdentifierSearch::Find(absl::string_view bytes, size_t from, size_t short
     window = window << 8 | Fold(bytes[i]);
     size_t slot = Slot(window);
     if ((filter_[slot / 64] >> (slot % 64) & 1) == 0) continue;
-    size_t start = i - 3;
-    auto entry = std::lower_bound(entries_.begin(), entries_.end(), window,
-                                  [](const Entry& e, uint32_t w) { return e.window < w; });
-    for (; entry != entries_.end() && entry->window == window; ++entry) {
-      const std::string& text = entry->text;
-      if (text.size() < shortest || text.size() > bytes.size() - start) continue;
-      size_t k = 4;
-      while (k < text.size() && Fold(bytes[start + k]) == static_cast<uint8_t>(text[k])) ++k;
-      if (k < text.size()) continue;
-      size_t end = start + text.size();
-      if (start > 0 && IsWord(bytes[start - 1]) && IsWord(text.front())) continue;
-      if (end < bytes.size() && IsWord(bytes[end]) && IsWord(text.back())) continue;
-      if (which != nullptr) *which = entry->number;
-      return start;
-    }
+    const Entry* entry = At(bytes, i - 3, shortest);
+    if (entry == nullptr) continue;
+    if (which != nullptr) *which = entry->number;
+    return i - 3;
   }
   return kNoHit;
 }

@@ -61,7 +61,21 @@ bool NamesClass(Tag tag) {
   return entry != nullptr && entry->names_class;
 }
 
-// Identifiers of the patient, the visit and the order; addresses and numbers one is reached by.
+// The groups of letters and digits in `text` that a kept technical text must not have: of two
+// characters and more, and no terms. Of an address the house number is none, of an identifier that
+// is nothing but a number it is.
+void AddPatientWords(absl::string_view text, const Vocabulary& vocabulary, IdentifyingWords& out) {
+  std::vector<std::string> groups = WordGroups(text);
+  for (std::string& group : groups) {
+    bool number = std::all_of(group.begin(), group.end(),
+                              [](unsigned char c) { return absl::ascii_isdigit(c); });
+    if (group.size() < 2 || (number && group.size() < 4 && groups.size() > 1)) continue;
+    if (!vocabulary.Knows(group)) out.insert(std::move(group));
+  }
+}
+
+}  // namespace
+
 bool IsIdentifier(Tag tag) {
   switch (tag) {
     case 0x00080050:  // accession number
@@ -72,6 +86,10 @@ bool IsIdentifier(Tag tag) {
     case 0x00101090:  // medical record locator
     case 0x00102154:  // telephone numbers
     case 0x00380010:  // admission ID
+    case 0x00401006:  // order numbers, retired
+    case 0x00401007:
+    case 0x00402006:
+    case 0x00402007:
     case 0x00402016:  // placer order number
     case 0x00402017:  // filler order number
       return true;
@@ -79,8 +97,6 @@ bool IsIdentifier(Tag tag) {
       return false;
   }
 }
-
-}  // namespace
 
 ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
                               dicom::Encoding encoding) {
@@ -165,6 +181,10 @@ absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_check
   if (header.patient_id.empty()) return "PATIENT_ID_MISSING";
   // PDF, CDA, STL, OBJ and MTL: content that no rule for elements reaches.
   if (absl::StartsWith(sop_class, "1.2.840.10008.5.1.4.1.1.104.")) return "ENCAPSULATED_DOCUMENT";
+  // A voice is a biometric, and what it says is a free text.
+  if (absl::StartsWith(sop_class, "1.2.840.10008.5.1.4.1.1.9.4.") || header.modality == "AU") {
+    return "AUDIO";
+  }
   if (header.overlay_in_pixels) return "OVERLAY_IN_PIXELS";
   if (pixels_checked) return {};
   if (absl::EqualsIgnoreCase(header.burned_in, "YES")) return "BURNED_IN_TEXT";
@@ -175,11 +195,12 @@ absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_check
   }
   if (absl::EqualsIgnoreCase(header.burned_in, "NO")) return {};
   // Kinds of images that show text as a rule, unless the source says that this one does not:
-  // secondary captures, ultrasound, endoscopy and other photographs and videos.
+  // secondary captures, ultrasound, endoscopy and other photographs and videos, photographs and
+  // tomograms of the eye, which print the patient into their margin.
   for (absl::string_view root :
        {"1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.6.", "1.2.840.10008.5.1.4.1.1.3.",
         "1.2.840.10008.5.1.4.1.1.77.1.1", "1.2.840.10008.5.1.4.1.1.77.1.2",
-        "1.2.840.10008.5.1.4.1.1.77.1.4"}) {
+        "1.2.840.10008.5.1.4.1.1.77.1.4", "1.2.840.10008.5.1.4.1.1.77.1.5"}) {
     if (absl::StartsWith(sop_class, root)) {
       absl::string_view rest = sop_class.substr(root.size());
       if (rest.empty() || root.back() == '.' || rest[0] == '.') return "POSSIBLE_BURNED_IN_TEXT";
@@ -194,10 +215,12 @@ absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_check
   return {};
 }
 
-void CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary,
+bool CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary,
                         ObjectContext& context) {
+  constexpr size_t kMostIdentifiers = 4096;
   for (absl::string_view value : header.name_values) {
     AddIdentifyingWords(value, context.identifying);
+    AddPatientWords(value, vocabulary, context.patient_words);
     for (absl::string_view word : absl::StrSplit(value, absl::ByAnyChar("^=\\ ,"))) {
       word = dicom::Trimmed(word);
       if (!vocabulary.Knows(word)) context.identifiers.Add(word);
@@ -205,6 +228,7 @@ void CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary
   }
   for (absl::string_view value : header.identifier_values) {
     AddIdentifyingWords(value, context.identifying);
+    AddPatientWords(value, vocabulary, context.patient_words);
     for (absl::string_view id : absl::StrSplit(value, '\\')) {
       id = dicom::Trimmed(id);
       bool letters =
@@ -219,6 +243,8 @@ void CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary
       if (uid.size() >= 16) context.identifiers.Add(uid);
     }
   }
+  context.identifiers.Finish();
+  return context.identifiers.size() <= kMostIdentifiers;
 }
 
 }  // namespace oncomesh::deidentification

@@ -31,13 +31,18 @@ struct ObjectHeader {
 ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
                               dicom::Encoding encoding);
 
+// True for identifiers of the patient, the visit and the order, for addresses and for numbers one
+// is reached by.
+bool IsIdentifier(dicom::Tag tag);
+
 // The reason for which the object must not be released, or empty. `pixels_checked`: see
 // StreamDeidentifier::Start.
 absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_checked);
 
 // Fills the words and strings that point at the patient. Words that `vocabulary` knows are not
-// searched for in the output: a patient called Bone would empty every bone window.
-void CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary,
+// searched for in the output: a patient called Bone would empty every bone window. False when there
+// are more than any real object has.
+bool CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary,
                         ObjectContext& context);
 
 }  // namespace oncomesh::deidentification

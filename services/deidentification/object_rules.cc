@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "libs/dicom/file_meta.h"
 #include "services/deidentification/values.h"
@@ -51,6 +52,59 @@ bool IsNumberText(absl::string_view value) {
   });
 }
 
+// Times hold digits and their separators.
+bool IsTimeText(absl::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](unsigned char c) {
+    return absl::ascii_isdigit(c) || c == ':' || c == '.' || c == '-' || c == '\\' || c == ' ' ||
+           c == '\0';
+  });
+}
+
+// Whether a word of `text` is one of `words`: a group of letters and digits, or the letters in it.
+bool HasWord(absl::string_view text, const IdentifyingWords& words) {
+  if (words.empty()) return false;
+  for (const std::string& group : WordGroups(text)) {
+    if (words.count(group) > 0) return true;
+    std::string letters;
+    for (char c : group + "0") {
+      if (!absl::ascii_isdigit(static_cast<unsigned char>(c))) {
+        letters.push_back(c);
+      } else if (!letters.empty()) {
+        if (letters.size() >= 2 && words.count(letters) > 0) return true;
+        letters.clear();
+      }
+    }
+  }
+  return false;
+}
+
+// Values of the item's elements behind the present one: identifier of a patient and its issuer.
+struct ItemPatient {
+  absl::string_view id, issuer;
+};
+
+ItemPatient ReadItemPatient(const dicom::RewriteRules::Place& place) {
+  ItemPatient out;
+  size_t offset = 0;
+  dicom::Element element;
+  while (offset < place.following.size() &&
+         dicom::ReadElement(place.following, offset, place.encoding, element) == dicom::Step::kOk &&
+         element.tag <= dicom::kIssuerOfPatientId) {
+    size_t end = 0;
+    if (dicom::FindEnd(place.following, element, place.encoding, end, place.depth) !=
+        dicom::Step::kOk) {
+      break;
+    }
+    if (!element.undefined()) {
+      absl::string_view value = Trimmed(place.following.substr(element.value, element.length));
+      if (element.tag == dicom::kPatientId) out.id = value;
+      if (element.tag == dicom::kIssuerOfPatientId) out.issuer = value;
+    }
+    offset = end;
+  }
+  return out;
+}
+
 }  // namespace
 
 const std::string& UidMemo::Map(absl::string_view uid) {
@@ -95,16 +149,43 @@ dicom::RewriteRules::Action ObjectRules::Decide(const dicom::Element& element,
       decision.treatment != Treatment::kKeep) {
     return Count(Done::kRemoved, Action::kDrop);
   }
-  // One identifier of several patients may stand in one object (a donor, a foetus).
-  if (decision.treatment == Treatment::kPatientCode && element.tag == dicom::kPatientId) {
-    absl::string_view id = Trimmed(value);
-    if (id.empty()) return Action::kKeep;
-    replacement = id == context_.patient_id
-                      ? context_.patient_code
-                      : keys_.PatientCode(Keys::Patient(id, absl::string_view()));
-    return Count(Done::kReplaced, Action::kReplace);
+  if (decision.treatment == Treatment::kPatientCode && place.depth > 0) {
+    return NestedPatient(element, value, place, replacement);
+  }
+  if (decision.treatment == Treatment::kKeep && entry != nullptr && entry->vr != dicom::kSQ) {
+    // What stays because its kind is harmless must be of its kind: not a text where the dictionary
+    // has a number.
+    if (element.vr != dicom::kUN && dicom::IsText(element.vr) != dicom::IsText(entry->vr)) {
+      return Count(Done::kRemoved, Action::kDrop);
+    }
+    vr = entry->vr;
   }
   return Apply(decision, element, vr, value, replacement);
+}
+
+dicom::RewriteRules::Action ObjectRules::NestedPatient(const dicom::Element& element,
+                                                       absl::string_view value, const Place& place,
+                                                       std::string& replacement) {
+  absl::string_view text = Trimmed(value);
+  if (text.empty()) return Action::kKeep;
+  if (!dicom::IsText(element.vr == dicom::kUN ? dicom::LookupVr(element.tag) : element.vr)) {
+    return Count(Done::kRemoved, Action::kDrop);
+  }
+  // A donor, a foetus, a phantom: several patients may stand in one object. An item that does not
+  // say who issued its identifier has it from where the object has its own.
+  ItemPatient item = ReadItemPatient(place);
+  const bool is_id = element.tag == dicom::kPatientId;
+  absl::string_view id = is_id ? text : item.id;
+  absl::string_view issuer = item.issuer.empty() ? absl::string_view(context_.issuer) : item.issuer;
+  if (issuer == home_issuer_) issuer = absl::string_view();
+  if (!id.empty() && Keys::Patient(id, issuer) == context_.patient) {
+    replacement = context_.patient_code;
+  } else if (is_id) {
+    replacement = keys_.PatientCode(Keys::Patient(id, issuer));
+  } else {
+    replacement = "REMOVED";
+  }
+  return Count(Done::kReplaced, Action::kReplace);
 }
 
 dicom::RewriteRules::Action ObjectRules::Apply(Decision decision, const dicom::Element& element,
@@ -197,18 +278,48 @@ dicom::RewriteRules::Action ObjectRules::Apply(Decision decision, const dicom::E
 dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Element& element, Vr vr,
                                                                absl::string_view value,
                                                                std::string& replacement) {
+  switch (vr) {
+    case dicom::kDS:
+    case dicom::kIS:
+      // Numbers by the dictionary and by their form mean what they mean.
+      return IsNumberText(value) ? Action::kKeep : Count(Done::kRemoved, Action::kDrop);
+    case dicom::kTM:
+      return IsTimeText(value) ? Action::kKeep : Count(Done::kRemoved, Action::kDrop);
+    case dicom::kCS:
+    case dicom::kLO:
+    case dicom::kSH:
+    case dicom::kST:
+    case dicom::kLT:
+    case dicom::kUT:
+    case dicom::kUC:
+      if (!HasWord(value, context_.patient_words)) break;
+      return TakeWordsOut(vr, value, replacement);
+    default:
+      break;
+  }
   if (!searching_) return Action::kKeep;
-  // Numbers that are numbers by the dictionary and by their form mean what they mean.
-  if ((vr == dicom::kDS || vr == dicom::kIS) && IsNumberText(value)) return Action::kKeep;
   size_t shortest = dicom::IsText(element.vr) ? IdentifierSearch::kShortest : kShortestInBinary;
   if (context_.identifiers.Find(value, 0, shortest) == IdentifierSearch::kNoHit) {
     return Action::kKeep;
   }
+  if (vr == dicom::kCS) return Count(Done::kRemoved, Action::kDrop);
+  return TakeWordsOut(vr, value, replacement);
+}
+
+dicom::RewriteRules::Action ObjectRules::TakeWordsOut(Vr vr, absl::string_view value,
+                                                      std::string& replacement) {
   if (vr == dicom::kLO || vr == dicom::kSH) {
     replacement = vocabulary_.Clean(Trimmed(value), context_.identifying);
     return Count(Done::kTextsCleaned, Action::kReplace);
   }
-  return Count(Done::kRemoved, Action::kDrop);
+  if (vr != dicom::kCS) return Count(Done::kRemoved, Action::kDrop);
+  // The other values of an image type keep their places.
+  std::vector<absl::string_view> values = absl::StrSplit(value, '\\');
+  for (absl::string_view& one : values) {
+    if (HasWord(one, context_.patient_words)) one = absl::string_view();
+  }
+  replacement = absl::StrJoin(values, "\\");
+  return Count(Done::kTextsCleaned, Action::kReplace);
 }
 
 dicom::RewriteRules::Action ObjectRules::Dummy(const dicom::Element& element, Vr vr,

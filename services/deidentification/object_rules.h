@@ -52,9 +52,12 @@ using DoneCounts = std::array<uint32_t, static_cast<size_t>(Done::kCount)>;
 struct ObjectContext {
   std::string patient;       // Keys::Patient of its patient
   std::string patient_id;    // as written, trimmed
+  std::string issuer;        // the same
   std::string patient_code;  // its pseudonym
   int date_offset = 0;       // days
+  // Words and numbers that a cleaned text must not have, and those that no kept text may have.
   IdentifyingWords identifying;
+  IdentifyingWords patient_words;
   // Strings that may not be anywhere in the output.
   IdentifierSearch identifiers;
 };
@@ -63,10 +66,11 @@ struct ObjectContext {
 class ObjectRules final : public dicom::RewriteRules {
  public:
   ObjectRules(const Decisions& decisions, const Keys& keys, const Vocabulary& vocabulary,
-              const ObjectContext& context, UidMemo& uids)
+              absl::string_view home_issuer, const ObjectContext& context, UidMemo& uids)
       : decisions_(decisions),
         keys_(keys),
         vocabulary_(vocabulary),
+        home_issuer_(home_issuer),
         context_(context),
         uids_(uids) {}
 
@@ -84,8 +88,13 @@ class ObjectRules final : public dicom::RewriteRules {
  private:
   Action Apply(Decision decision, const dicom::Element& element, dicom::Vr vr,
                absl::string_view value, std::string& replacement);
+  // Of a name or identifier of a patient inside an item, which may be another one's.
+  Action NestedPatient(const dicom::Element& element, absl::string_view value, const Place& place,
+                       std::string& replacement);
   Action KeepUnlessIdentifying(const dicom::Element& element, dicom::Vr vr, absl::string_view value,
                                std::string& replacement);
+  // For a text that has a word of the patient's.
+  Action TakeWordsOut(dicom::Vr vr, absl::string_view value, std::string& replacement);
   Action Dummy(const dicom::Element& element, dicom::Vr vr, absl::string_view value,
                std::string& replacement);
   Action Count(Done what, Action action) {
@@ -96,6 +105,7 @@ class ObjectRules final : public dicom::RewriteRules {
   const Decisions& decisions_;
   const Keys& keys_;
   const Vocabulary& vocabulary_;
+  const absl::string_view home_issuer_;
   const ObjectContext& context_;
   UidMemo& uids_;
   bool searching_ = false;

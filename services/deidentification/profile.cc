@@ -11,6 +11,7 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
+#include "services/deidentification/unlisted_attributes.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -62,6 +63,9 @@ constexpr Tag kDeviceNames[] = {0x00081010, 0x00181000};
 
 constexpr Tag kPatientBirthDate = 0x00100030;
 constexpr Tag kTextValue = 0x0040a160;
+// Selector AE Value to Selector Code Sequence Value and its kin, of hanging protocols.
+constexpr Tag kFirstSelectorValue = 0x0072005e;
+constexpr Tag kLastSelectorValue = 0x00720083;
 // Ethnic group and the parameters on sex for clinical use.
 constexpr Tag kSpecialCategories[] = {0x00100043, 0x00100046, 0x00100047,
                                       0x00102160, 0x00102161, 0x00102162};
@@ -77,7 +81,9 @@ std::vector<Profile> MakeBuiltIn() {
   basic.name = "basic";
   basic.description =
       "PS3.15 Basic Application Level Confidentiality Profile without options: no dates, no "
-      "descriptions, no private attributes";
+      "descriptions, no private attributes; of the attributes that its table does not list, no "
+      "text "
+      "but that of equipment about itself";
 
   Profile research;
   research.name = "research";
@@ -176,7 +182,8 @@ Treatment FromRow(RowAction action) {
 
 bool IsDate(dicom::Vr vr) { return vr == dicom::kDA || vr == dicom::kDT; }
 
-// Long text is never cleaned but treated as by the basic profile: its words tell too much together.
+// Long text is not cleaned but treated as by the basic profile: its words tell too much together.
+// The one exception is the text of a content item, below.
 bool IsShortText(dicom::Vr vr) { return vr == dicom::kLO || vr == dicom::kSH || vr == dicom::kCS; }
 
 Decision DecideRow(const RuleRow& row, const Profile& profile) {
@@ -309,8 +316,26 @@ absl::string_view MethodMeaning(absl::string_view code) {
   return {};
 }
 
+std::vector<std::string> UnlistedRules(const Profile& profile) {
+  return {
+      "kept: numbers, coded strings, sequences; text of equipment about equipment, code values",
+      profile.clean_descriptors
+          ? "cleaned word by word: other short text (LO, SH)"
+          : "removed: other short text (LO, SH); replaced where a value is required",
+      "removed: long text (ST, LT, UT, UC), opaque bytes (OB, UN), addresses, order numbers, "
+      "device "
+      "identifiers, selector values, encrypted attributes",
+      absl::StrCat(profile.shift_dates ? "shifted: dates" : "removed: dates", "; ",
+                   profile.retain_patient_characteristics ? "capped: ages" : "removed: ages",
+                   "; emptied: names; replaced: UIDs"),
+  };
+}
+
 Decisions::Decisions(const Profile& profile)
-    : shift_dates_(profile.shift_dates), retain_safe_private_(profile.retain_safe_private) {
+    : shift_dates_(profile.shift_dates),
+      clean_descriptors_(profile.clean_descriptors),
+      retain_characteristics_(profile.retain_patient_characteristics),
+      retain_safe_private_(profile.retain_safe_private) {
   for (const RuleRow& row : RuleRows()) {
     if (row.mask == 0xffffffff) by_tag_[row.tag] = DecideRow(row, profile);
   }
@@ -332,6 +357,12 @@ Decisions::Decisions(const Profile& profile)
   // item is cleaned like a descriptor, or replaced.
   by_tag_[kTextValue] = {profile.clean_structured_content ? Treatment::kClean : Treatment::kDummy,
                          Treatment::kDummy};
+  // Copies of any other attribute's value, whose own rule they would escape.
+  for (const RuleRow& row : RuleRows()) {
+    if (row.tag >= kFirstSelectorValue && row.tag <= kLastSelectorValue) {
+      by_tag_[row.tag] = {Treatment::kRemove, Treatment::kRemove};
+    }
+  }
   for (Tag tag : profile.keep) by_tag_[tag] = {Treatment::kKeep, Treatment::kRemove};
   for (Tag tag : profile.remove) by_tag_[tag] = {Treatment::kRemove, Treatment::kRemove};
 }
@@ -351,6 +382,18 @@ Decision Decisions::Default(Tag tag) const {
   if (dicom::IsPixelData(tag)) return {Treatment::kKeep, Treatment::kRemove};
   const dicom::DictionaryEntry* entry = dicom::FindEntry(tag);
   if (entry == nullptr) return kRemoved;
+  switch (RoleOfUnlisted(*entry)) {
+    case UnlistedRole::kTechnical:
+      return {Treatment::kKeep, Treatment::kRemove};
+    case UnlistedRole::kDescriptor:
+      return {clean_descriptors_ ? Treatment::kClean : Treatment::kRemove, Treatment::kRemove};
+    case UnlistedRole::kRequiredDescriptor:
+      return {clean_descriptors_ ? Treatment::kClean : Treatment::kDummy, Treatment::kDummy};
+    case UnlistedRole::kRemoved:
+      return kRemoved;
+    case UnlistedRole::kNoText:
+      break;
+  }
   switch (entry->vr) {
     case dicom::kSQ:
       return {Treatment::kDescend, Treatment::kRemove};
@@ -362,9 +405,9 @@ Decision Decisions::Default(Tag tag) const {
     case dicom::kDA:
     case dicom::kDT:
       return {shift_dates_ ? Treatment::kShiftDate : Treatment::kRemove, Treatment::kRemove};
-    case dicom::kAE:
-    case dicom::kUR:
-      return kRemoved;
+    case dicom::kAS:
+      return {retain_characteristics_ ? Treatment::kCapAge : Treatment::kRemove,
+              Treatment::kRemove};
     default:
       return {Treatment::kKeep, Treatment::kRemove};
   }

@@ -46,7 +46,8 @@ struct Profile {
   // Attributes with a decision of this profile's own.
   std::vector<dicom::Tag> keep;
   std::vector<dicom::Tag> remove;
-  // Columns of clinical tables that may keep their text, in lower case.
+  // Columns of clinical tables that stay as they are, beside those of the registry's variables; in
+  // lower case.
   std::vector<std::string> table_columns;
 };
 
@@ -65,6 +66,9 @@ nlohmann::json ProfileJson(const Profile& profile);
 std::vector<std::string> MethodCodes(const Profile& profile);
 // The meaning of a CID 7050 code; empty when it is none.
 absl::string_view MethodMeaning(absl::string_view code);
+
+// What the profile does with attributes that PS3.15 Table E.1-1 does not list, one sentence a kind.
+std::vector<std::string> UnlistedRules(const Profile& profile);
 
 // What happens to an attribute.
 enum class Treatment : uint8_t {
@@ -93,8 +97,9 @@ class Decisions {
  public:
   explicit Decisions(const Profile& profile);
 
-  // For standard attributes. Every attribute has one: the table's, the profile's own, or the
-  // default of its VR; what the dictionary does not know is removed.
+  // For standard attributes. Every attribute has one: the table's, the profile's own, or, for what
+  // the table does not list, the one of its role (unlisted_attributes.h); what the dictionary does
+  // not know is removed.
   Decision For(dicom::Tag tag) const;
 
   // For a private attribute whose creator is known; kRemove unless the profile retains safe ones.
@@ -105,6 +110,8 @@ class Decisions {
   Decision Default(dicom::Tag tag) const;
 
   bool shift_dates_;
+  bool clean_descriptors_;
+  bool retain_characteristics_;
   bool retain_safe_private_;
   std::unordered_map<dicom::Tag, Decision> by_tag_;
 };

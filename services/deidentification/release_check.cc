@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "libs/base/error.h"
@@ -19,6 +21,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/dicom/file_meta.h"
 #include "libs/dicom/rewriter.h"
+#include "services/deidentification/deflate_stream.h"
 #include "services/deidentification/file_deidentifier.h"
 #include "services/deidentification/folder_run.h"
 #include "services/deidentification/object_header.h"
@@ -28,6 +31,9 @@ namespace oncomesh::deidentification {
 namespace {
 
 using dicom::Step;
+
+constexpr dicom::Tag kMethodText = 0x00120063;
+constexpr dicom::Tag kMethodCodes = 0x00120064;
 
 // Throws the bytes away and keeps the identity.
 class IdentitySink final : public ObjectSink {
@@ -103,6 +109,9 @@ class Collector final : public dicom::RewriteRules {
 
   Action Decide(const dicom::Element& element, absl::string_view value, const Place& place,
                 std::string&) override {
+    // The codes of earlier methods are written anew, and what we wrote into the text stays.
+    if (element.tag == kMethodCodes) return Action::kDrop;
+    if (element.tag == kMethodText && absl::StartsWith(value, "oncomesh ")) return Action::kDrop;
     if (element.undefined() || element.vr == dicom::kSQ) return Action::kDescend;
     dicom::Vr vr = element.vr == dicom::kUN ? dicom::LookupVr(element.tag) : element.vr;
     Treatment treatment =
@@ -114,6 +123,18 @@ class Collector final : public dicom::RewriteRules {
       See(element.tag, vr, treatment, dicom::Trimmed(text));
     }
     return Action::kDrop;
+  }
+
+  // A text that goes here and stays there, as a maker's name in a description: it may be in the
+  // output.
+  void AddTexts() {
+    for (const std::string& text : texts_) {
+      const std::string upper = absl::AsciiStrToUpper(text);
+      bool explained = std::any_of(kept_.begin(), kept_.end(), [&](const std::string& kept) {
+        return absl::StrContains(kept, upper);
+      });
+      if (!explained) out_.Add(text, "text");
+    }
   }
 
   // Dates that a shift of another date of the object gives: they may be in the output.
@@ -139,7 +160,11 @@ class Collector final : public dicom::RewriteRules {
 
  private:
   void See(dicom::Tag tag, dicom::Vr vr, Treatment treatment, absl::string_view text) {
-    if (text.empty() || treatment == Treatment::kKeep) return;
+    if (text.empty()) return;
+    if (treatment == Treatment::kKeep) {
+      if (dicom::IsText(vr)) kept_.insert(absl::AsciiStrToUpper(text));
+      return;
+    }
     switch (vr) {
       case dicom::kPN: {
         out_.Add(text, "name");
@@ -174,8 +199,11 @@ class Collector final : public dicom::RewriteRules {
       case dicom::kUC:
         // What the vocabulary would leave as it is may be anywhere.
         if (deidentifier_.vocabulary().Clean(text, {}) == text) return;
-        if (text.size() >= (HasLetter(text) ? 4 : 6)) {
-          out_.Add(text, tag == dicom::kPatientId ? "identifier" : "text");
+        if (text.size() < (HasLetter(text) ? 4 : 6)) return;
+        if (IsIdentifier(tag)) {
+          out_.Add(text, "identifier");
+        } else {
+          texts_.insert(std::string(text));
         }
         return;
       default:
@@ -186,44 +214,121 @@ class Collector final : public dicom::RewriteRules {
   const Deidentifier& deidentifier_;
   SourceIdentifiers& out_;
   std::set<std::string> dates_;
+  std::set<std::string> texts_;  // that go
+  std::set<std::string> kept_;   // that stay, in upper case
+};
+
+// A file's bytes in parts, with a deflated data set inflated: what a reader of the object sees.
+class DataSetReader {
+ public:
+  explicit DataSetReader(const std::string& path)
+      : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)), error_(errno) {}
+  ~DataSetReader() {
+    if (fd_ >= 0) close(fd_);
+  }
+  DataSetReader(const DataSetReader&) = delete;
+  DataSetReader& operator=(const DataSetReader&) = delete;
+
+  // Appends the next part to `out`; false at the end. Errors: those of the disk; INVALID_ARGUMENT
+  // (DEFLATE_INVALID).
+  absl::StatusOr<bool> Next(std::string& out) {
+    if (fd_ < 0) return base::ErrnoStatus(error_, "open a file");
+    part_.resize(kPart);
+    ssize_t got = 0;
+    do {
+      got = read(fd_, part_.data(), part_.size());
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return base::ErrnoStatus(errno, "read a file");
+    part_.resize(static_cast<size_t>(got));
+    if (!meta_known_) {
+      start_ += part_;
+      dicom::FileMeta meta;
+      Step step = dicom::ReadFileMeta(start_, got == 0, meta);
+      if (step == Step::kNeedMore && got > 0 && start_.size() < kMaxHeaderBytes) return true;
+      // What is no DICOM is read as it is.
+      meta_known_ = true;
+      size_t plain = start_.size();
+      if (step == Step::kOk && meta.syntax.deflated) {
+        inflater_ = std::make_unique<Inflater>();
+        plain = std::min(plain, meta.data_set);
+      }
+      out.append(start_, 0, plain);
+      part_ = start_.substr(plain);
+      start_ = std::string();
+    }
+    if (inflater_ == nullptr) {
+      out += part_;
+    } else if (!inflater_->Feed(part_, [&](absl::string_view made) {
+                 out.append(made.data(), made.size());
+                 return true;
+               })) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "DEFLATE_INVALID",
+                         "a deflated file cannot be inflated");
+    }
+    return got > 0;
+  }
+
+ private:
+  // Inflates to at most a thousand times its size.
+  static constexpr size_t kPart = 64 << 10;
+  const int fd_;
+  const int error_;
+  bool meta_known_ = false;
+  std::string start_, part_;
+  std::unique_ptr<Inflater> inflater_;
 };
 
 struct Header {
-  std::string bytes;
+  std::string bytes;  // inflated
   dicom::FileMeta meta;
   dicom::HeaderEnd end;
 };
 
-// Everything before the pixels. Deflated files are searched as they are, which finds nothing: they
-// are inflated by the caller's stream instead.
+// Everything before the pixels.
 absl::StatusOr<Header> ReadHeader(const std::string& path) {
   Header out;
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return base::ErrnoStatus(errno, "open a source file");
-  size_t want = 64 << 10;
-  bool complete = false;
+  DataSetReader reader(path);
   Step step = Step::kNeedMore;
-  while (step == Step::kNeedMore && !complete && want <= kMaxHeaderBytes * 2) {
-    size_t have = out.bytes.size();
-    out.bytes.resize(want);
-    ssize_t got = pread(fd, out.bytes.data() + have, want - have, static_cast<off_t>(have));
-    out.bytes.resize(have + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    complete = out.bytes.size() < want;
-    step = dicom::ReadFileMeta(out.bytes, complete, out.meta);
+  size_t next_try = 0;
+  bool more = true;
+  while (step == Step::kNeedMore && more && out.bytes.size() <= kMaxHeaderBytes * 2) {
+    ASSIGN_OR_RETURN(more, reader.Next(out.bytes));
+    if (more && out.bytes.size() < next_try) continue;
+    next_try = out.bytes.size() * 2;
+    step = dicom::ReadFileMeta(out.bytes, !more, out.meta);
     if (step == Step::kOk) {
       size_t resume = out.meta.data_set;
       dicom::Tag last = 0;
-      step =
-          dicom::FindPixels(out.bytes, out.meta.syntax.encoding, complete, resume, last, out.end);
+      step = dicom::FindPixels(out.bytes, out.meta.syntax.encoding, !more, resume, last, out.end);
     }
-    want *= 2;
   }
-  close(fd);
   if (step != Step::kOk) {
     return base::Error(absl::StatusCode::kInvalidArgument, "NOT_DICOM",
                        "a source file is not DICOM");
   }
   return out;
+}
+
+// The new identity of a source; without a UID when it is none that could be released. Reads no
+// further than the header. Errors: those of the disk.
+absl::StatusOr<Outcome> IdentityOf(const std::string& source, StreamDeidentifier& stream) {
+  IdentitySink sink;
+  stream.Start(&sink, /*release_unchecked_pixels=*/true);
+  int fd = open(source.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return base::ErrnoStatus(errno, "open a source file");
+  std::string part(64 << 10, '\0');
+  absl::Status status;
+  while (status.ok() && sink.identity().sop_instance_uid.empty() && !stream.quarantined()) {
+    ssize_t got = read(fd, part.data(), part.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) status = base::ErrnoStatus(errno, "read a source file");
+    if (got <= 0) break;
+    status = stream.Feed(absl::string_view(part.data(), static_cast<size_t>(got)));
+  }
+  close(fd);
+  RETURN_IF_ERROR(status);
+  absl::StatusOr<Outcome> ignored = stream.Finish();
+  return sink.identity();
 }
 
 }  // namespace
@@ -238,6 +343,8 @@ const char* FindingName(ReleaseFinding::Kind kind) {
       return "UNLISTED";
     case ReleaseFinding::Kind::kResidual:
       return "RESIDUAL_IDENTIFIER";
+    case ReleaseFinding::Kind::kUnsearched:
+      return "UNSEARCHED";
   }
   return "UNKNOWN";
 }
@@ -270,33 +377,27 @@ absl::StatusOr<SourceIdentifiers> SourceIdentifiers::Read(const std::string& pat
                                          header.meta.syntax.encoding);
   collector.AddDates(deidentifier.pseudonym_keys().DateOffsetDays(
       deidentifier.PatientOf(object.patient_id, object.issuer)));
+  collector.AddTexts();
+  out.Finish();
   return out;
 }
 
 absl::StatusOr<std::vector<std::string>> SearchFile(const std::string& path,
                                                     const SourceIdentifiers& identifiers) {
-  constexpr size_t kPart = 1 << 20;
   constexpr size_t kShortestInPixels = 8;
   uint64_t pixels = ~uint64_t{0};
   absl::StatusOr<Header> header = ReadHeader(path);
   if (header.ok() && header->end.has_pixels) pixels = header->end.offset;
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return base::ErrnoStatus(errno, "open a released file");
   std::set<std::string> kinds;
   const size_t overlap = identifiers.search().longest() + 1;
+  DataSetReader reader(path);
   std::string buffer;
-  uint64_t start = 0;  // of the buffer in the file
-  absl::Status status;
-  for (;;) {
+  uint64_t start = 0;  // of the buffer in what is read
+  for (bool more = true; more;) {
     size_t kept = std::min(buffer.size(), overlap);
     start += buffer.size() - kept;
     buffer.erase(0, buffer.size() - kept);
-    buffer.resize(kept + kPart);
-    ssize_t got = read(fd, buffer.data() + kept, kPart);
-    if (got < 0 && errno == EINTR) got = 0;
-    if (got < 0) status = base::ErrnoStatus(errno, "read a released file");
-    buffer.resize(kept + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    if (got <= 0) break;
+    ASSIGN_OR_RETURN(more, reader.Next(buffer));
     size_t at = 0, which = 0;
     while ((at = identifiers.search().Find(buffer, at, IdentifierSearch::kShortest, &which)) !=
            IdentifierSearch::kNoHit) {
@@ -309,8 +410,6 @@ absl::StatusOr<std::vector<std::string>> SearchFile(const std::string& path,
       kinds.insert(identifiers.KindOf(which));
     }
   }
-  close(fd);
-  RETURN_IF_ERROR(status);
   return std::vector<std::string>(kinds.begin(), kinds.end());
 }
 
@@ -367,32 +466,33 @@ absl::StatusOr<ReleaseReport> CheckRelease(const ReleaseCheckOptions& options) {
 
   ASSIGN_OR_RETURN(std::vector<std::string> sources, ListInputs(options.source));
   StreamDeidentifier stream(*options.deidentifier);
+  std::set<std::string> searched;
   for (const std::string& source : sources) {
     if (IsClinicalTable(source)) continue;
-    absl::StatusOr<SourceIdentifiers> identifiers =
-        SourceIdentifiers::Read(source, *options.deidentifier);
-    if (!identifiers.ok()) continue;
-    absl::StatusOr<Header> header = ReadHeader(source);
-    if (!header.ok()) continue;
-    IdentitySink sink;
-    stream.Start(&sink, /*release_unchecked_pixels=*/true);
-    // The header alone tells the identity; the object itself is not needed.
-    RETURN_IF_ERROR(stream.Feed(header->bytes));
-    absl::StatusOr<Outcome> ignored = stream.Finish();
-    const Outcome& identity = sink.identity();
+    ASSIGN_OR_RETURN(Outcome identity, IdentityOf(source, stream));
     if (identity.sop_instance_uid.empty()) continue;
     std::string path = absl::StrCat(identity.patient_code, "/", identity.study_uid, "/",
                                     identity.series_uid, "/", identity.sop_instance_uid, ".dcm");
     if (listed.count(path) == 0) continue;
+    absl::StatusOr<SourceIdentifiers> identifiers =
+        SourceIdentifiers::Read(source, *options.deidentifier);
+    if (!identifiers.ok()) continue;  // told below
     absl::StatusOr<std::vector<std::string>> kinds =
         SearchFile(absl::StrCat(options.folder, "/", path), *identifiers);
-    if (!kinds.ok()) continue;  // reported as missing above
+    if (!kinds.ok()) continue;  // told below, or as missing above
+    searched.insert(path);
     ++report.searched;
     report.identifiers += identifiers->size();
     for (const std::string& kind : *kinds) {
       report.findings.push_back({ReleaseFinding::Kind::kResidual, path, kind});
     }
     if (options.progress) options.progress(1, 0);
+  }
+  // What was not searched is not clean: no source leads there, or one of the two cannot be read.
+  for (const std::string& path : listed) {
+    if (absl::EndsWith(path, ".dcm") && searched.count(path) == 0) {
+      report.findings.push_back({ReleaseFinding::Kind::kUnsearched, path, ""});
+    }
   }
   return report;
 }

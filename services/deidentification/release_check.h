@@ -21,6 +21,8 @@ struct ReleaseFinding {
     kChanged,   // other bytes than the manifest says
     kUnlisted,  // in the folder, not in the manifest
     kResidual,  // an identifier of the source is in the released bytes
+    // With a source: an object that no source leads to, or one of the two cannot be read.
+    kUnsearched,
   };
   Kind kind;
   std::string path;    // below the folder
@@ -68,14 +70,17 @@ class SourceIdentifiers {
   size_t size() const { return kinds_.size(); }
 
   void Add(absl::string_view text, const std::string& kind);
+  // After the last Add.
+  void Finish() { search_.Finish(); }
 
  private:
   IdentifierSearch search_;
   std::vector<std::string> kinds_;
 };
 
-// Searches a whole file, in parts. In pixel data only strings of at least eight bytes count: four
-// letters turn up there by chance. Returns the kinds found. Errors: those of the disk.
+// Searches a whole file, in parts; a deflated one as what it inflates to. In pixel data only
+// strings of at least eight bytes count: four letters turn up there by chance. Returns the kinds
+// found. Errors: those of the disk; INVALID_ARGUMENT (DEFLATE_INVALID).
 absl::StatusOr<std::vector<std::string>> SearchFile(const std::string& path,
                                                     const SourceIdentifiers& identifiers);
 

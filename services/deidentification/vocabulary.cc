@@ -248,4 +248,16 @@ void AddIdentifyingWords(absl::string_view text, IdentifyingWords& out) {
   add(group);
 }
 
+std::vector<std::string> WordGroups(absl::string_view text) {
+  std::vector<std::string> out;
+  bool open = false;
+  for (char c : text) {
+    bool part = IsLetter(c) || IsDigit(c) || IsHigh(c);
+    if (part && !open) out.emplace_back();
+    if (part) out.back().push_back(absl::ascii_toupper(static_cast<unsigned char>(c)));
+    open = part;
+  }
+  return out;
+}
+
 }  // namespace oncomesh::deidentification

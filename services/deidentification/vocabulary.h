@@ -36,4 +36,8 @@ class Vocabulary {
 // each group of letters and digits also its letters and its digits alone.
 void AddIdentifyingWords(absl::string_view text, IdentifyingWords& out);
 
+// The groups of letters and digits of `text` in upper case, in their order. Bytes above 127 are
+// letters.
+std::vector<std::string> WordGroups(absl::string_view text);
+
 }  // namespace oncomesh::deidentification
