@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/imaging/itk/n4.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <utility>
 
 #include "libs/testing/status_matchers.h"
 
@@ -62,6 +64,50 @@ TEST_CASE("n4: finds a field that is known, the same on every run") {
   // Without a mask it is fitted above zero, which is the same here.
   REQUIRE_VALUE(N4Result unmasked, CorrectBiasField(body.image, nullptr, options));
   REQUIRE(unmasked.corrected.voxels == first.corrected.voxels);
+}
+
+// The slope per voxel of the field's logarithm along an axis, by least squares.
+double Slope(const Volume& field, size_t axis) {
+  double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
+  const auto& size = field.grid.size;
+  for (size_t i = 0; i < field.voxels.size(); ++i) {
+    auto at = static_cast<int64_t>(i);
+    int64_t places[] = {at % size[0], at / size[0] % size[1], at / (size[0] * size[1])};
+    auto x = static_cast<double>(places[axis]);
+    double y = std::log(static_cast<double>(field.voxels[i]));
+    n += 1, sx += x, sy += y, sxx += x * x, sxy += x * y;
+  }
+  return (n * sxy - sx * sy) / (n * sxx - sx * sx);
+}
+
+TEST_CASE("n4: a field has the same slope whatever it was fitted to") {
+  // Few slices, and an axis long enough to be made coarser.
+  for (auto [size, axis] : {std::pair{std::array<int64_t, 3>{24, 24, 19}, size_t{2}},
+                            std::pair{std::array<int64_t, 3>{131, 12, 10}, size_t{0}}}) {
+    Volume image;
+    image.grid.size = size;
+    for (int64_t z = 0; z < size[2]; ++z) {
+      for (int64_t y = 0; y < size[1]; ++y) {
+        for (int64_t x = 0; x < size[0]; ++x) {
+          auto place = static_cast<double>(axis == 2 ? z : x);
+          double tissue = (x / 5 + y / 4 + z / 3) % 2 == 0 ? 100 : 300;
+          double field = 0.3 * place / static_cast<double>(size[axis] - 1);
+          image.voxels.push_back(static_cast<float>(tissue * std::exp(field)));
+        }
+      }
+    }
+    N4Options options;
+    options.iterations = {50};
+    options.convergence = 1e-5;
+    options.shrink = 1;
+    REQUIRE_VALUE(N4Result whole, CorrectBiasField(image, nullptr, options));
+    options.shrink = 4;
+    REQUIRE_VALUE(N4Result coarse, CorrectBiasField(image, nullptr, options));
+    double wanted = Slope(whole.bias_field, axis);
+    INFO("slope " << wanted << " of " << 0.3 / static_cast<double>(size[axis] - 1));
+    REQUIRE(wanted == Approx(0.3 / static_cast<double>(size[axis] - 1)).epsilon(0.2));
+    REQUIRE(Slope(coarse.bias_field, axis) == Approx(wanted).epsilon(0.03));
+  }
 }
 
 TEST_CASE("n4: refuses what it cannot correct") {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/imaging/itk/n4.h"
 
-#include <itkBSplineControlPointImageFilter.h>
 #include <itkImage.h>
 #include <itkMultiThreaderBase.h>
 #include <itkN4BiasFieldCorrectionImageFilter.h>
-#include <itkShrinkImageFilter.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <mutex>
 
@@ -74,19 +73,97 @@ typename ImageType::Pointer NewImage(const Grid& grid) {
   return image;
 }
 
+// An axis that is made coarser keeps at least so many samples. The field is known between the first
+// and the last of them only; with few, the margins would be a large part of the image.
+constexpr int64_t kFewestSamples = 32;
+
+// The samples of one axis to which the field is fitted: every `step`-th from `first`, as many on
+// either side of the middle.
+struct Samples {
+  int64_t first, step, count;
+};
+
+Samples SamplesOf(int64_t size, int shrink) {
+  const int64_t step = std::clamp<int64_t>(size / kFewestSamples, 1, shrink);
+  const int64_t count = size / step;
+  return {(size - 1 - (count - 1) * step) / 2, step, count};
+}
+
+// The voxels of `image` at the samples.
 template <typename ImageType>
-typename ImageType::Pointer Shrunk(typename ImageType::Pointer image, const Grid& grid,
-                                   int factor) {
-  if (factor == 1) return image;
-  auto shrink = itk::ShrinkImageFilter<ImageType, ImageType>::New();
-  shrink->SetInput(image);
-  for (unsigned axis = 0; axis < 3; ++axis) {
-    // An axis keeps at least the four points that a cubic spline needs.
-    auto most = std::max<int64_t>(1, grid.size[axis] / 4);
-    shrink->SetShrinkFactor(axis, static_cast<unsigned>(std::min<int64_t>(factor, most)));
+typename ImageType::Pointer Sampled(const ImageType& image, const Grid& grid,
+                                    const std::array<Samples, 3>& samples) {
+  Grid coarse = grid;
+  Vector3 corner{};
+  for (size_t axis = 0; axis < 3; ++axis) {
+    coarse.size[axis] = samples[axis].count;
+    coarse.spacing[axis] = grid.spacing[axis] * static_cast<double>(samples[axis].step);
+    corner[axis] = static_cast<double>(samples[axis].first);
   }
-  shrink->Update();
-  return shrink->GetOutput();
+  coarse.origin = grid.Position(corner);
+  auto out = NewImage<ImageType>(coarse);
+  auto* to = out->GetBufferPointer();
+  const auto& [x, y, z] = samples;
+  for (int64_t k = 0; k < z.count; ++k) {
+    for (int64_t j = 0; j < y.count; ++j) {
+      const int64_t row = (z.first + k * z.step) * grid.size[1] + y.first + j * y.step;
+      const auto* from = image.GetBufferPointer() + row * grid.size[0];
+      for (int64_t i = 0; i < x.count; ++i) *to++ = from[x.first + i * x.step];
+    }
+  }
+  return out;
+}
+
+// What a voxel of one axis takes from the control points: four of them, from `first` on.
+struct Basis {
+  size_t first;
+  std::array<double, 4> weights;
+};
+
+// Uniform cubic B-splines over the domain that was fitted, from the first to the last sample.
+// Voxels beyond have the value at its end.
+std::vector<Basis> BasisOf(int64_t size, const Samples& samples, size_t control_points) {
+  const auto spans = static_cast<double>(control_points - 3);
+  const auto last = static_cast<double>(std::max<int64_t>(samples.count - 1, 1));
+  std::vector<Basis> out;
+  for (int64_t i = 0; i < size; ++i) {
+    double sample = static_cast<double>(i - samples.first) / static_cast<double>(samples.step);
+    double at = std::clamp(sample / last, 0.0, 1.0) * spans;
+    double span = std::min(std::floor(at), spans - 1);
+    double t = at - span, s = 1 - t;
+    out.push_back({static_cast<size_t>(span),
+                   {s * s * s / 6, (4 - 6 * t * t + 3 * t * t * t) / 6,
+                    (4 - 6 * s * s + 3 * s * s * s) / 6, t * t * t / 6}});
+  }
+  return out;
+}
+
+double Blend(const Basis& basis, const double* values, size_t stride) {
+  double out = 0;
+  for (size_t i = 0; i < 4; ++i) out += basis.weights[i] * values[(basis.first + i) * stride];
+  return out;
+}
+
+// The spline with these control points at every voxel of `grid`, column fastest.
+std::vector<double> Evaluate(const N4::BiasFieldControlPointLatticeType& lattice, const Grid& grid,
+                             const std::array<Samples, 3>& samples) {
+  const auto points = lattice.GetLargestPossibleRegion().GetSize();
+  const size_t nx = points[0], ny = points[1], nz = points[2];
+  std::vector<double> all(nx * ny * nz), plane(nx * ny), row(nx), out;
+  for (size_t i = 0; i < all.size(); ++i) all[i] = lattice.GetBufferPointer()[i][0];
+  std::array<std::vector<Basis>, 3> basis;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    basis[axis] = BasisOf(grid.size[axis], samples[axis], points[axis]);
+  }
+  out.reserve(static_cast<size_t>(grid.voxels()));
+  for (const Basis& z : basis[2]) {
+    for (size_t i = 0; i < plane.size(); ++i) plane[i] = Blend(z, &all[i], plane.size());
+    for (const Basis& y : basis[1]) {
+      for (size_t i = 0; i < nx; ++i) row[i] = Blend(y, &plane[i], nx);
+      for (const Basis& x : basis[0]) out.push_back(Blend(x, row.data(), 1));
+    }
+  }
+  return out;
 }
 
 absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Options& options) {
@@ -101,8 +178,12 @@ absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Op
     fitted += in ? 1 : 0;
     if (!std::isfinite(input.voxels[i])) image->GetBufferPointer()[i] = 0;
   }
-  auto small = Shrunk<Image>(image, input.grid, options.shrink);
-  auto small_mask = Shrunk<Mask>(inside, input.grid, options.shrink);
+  std::array<Samples, 3> samples{};
+  for (size_t axis = 0; axis < 3; ++axis) {
+    samples[axis] = SamplesOf(input.grid.size[axis], options.shrink);
+  }
+  auto small = Sampled(*image, input.grid, samples);
+  auto small_mask = Sampled(*inside, input.grid, samples);
   // The filter's histogram needs two different values.
   float low = INFINITY, high = -INFINITY;
   const size_t count = small->GetLargestPossibleRegion().GetNumberOfPixels();
@@ -138,7 +219,9 @@ absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Op
   for (unsigned axis = 0; axis < 3; ++axis) {
     points[axis] = static_cast<unsigned>(options.control_points);
     if (options.spline_distance_mm) {
-      double length = static_cast<double>(input.grid.size[axis] - 1) * input.grid.spacing[axis];
+      const Samples& fitted_to = samples[axis];
+      double length =
+          static_cast<double>((fitted_to.count - 1) * fitted_to.step) * input.grid.spacing[axis];
       double spans = std::ceil(length / *options.spline_distance_mm - 1e-6);
       points[axis] = static_cast<unsigned>(std::clamp(spans, 1.0, 125.0)) + 3;
     }
@@ -146,23 +229,14 @@ absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Op
   n4->SetNumberOfControlPoints(points);
   n4->Update();
 
-  auto evaluate = itk::BSplineControlPointImageFilter<N4::BiasFieldControlPointLatticeType,
-                                                      N4::ScalarImageType>::New();
-  evaluate->SetInput(n4->GetLogBiasFieldControlPointLattice());
-  evaluate->SetSplineOrder(n4->GetSplineOrder());
-  evaluate->SetSize(image->GetLargestPossibleRegion().GetSize());
-  evaluate->SetOrigin(image->GetOrigin());
-  evaluate->SetSpacing(image->GetSpacing());
-  evaluate->SetDirection(image->GetDirection());
-  evaluate->Update();
-
+  const std::vector<double> log_field =
+      Evaluate(*n4->GetLogBiasFieldControlPointLattice(), input.grid, samples);
   N4Result out;
   out.corrected.grid = out.bias_field.grid = input.grid;
   out.corrected.voxels.resize(input.voxels.size());
   out.bias_field.voxels.resize(input.voxels.size());
-  const auto* log_field = evaluate->GetOutput()->GetBufferPointer();
   for (size_t i = 0; i < input.voxels.size(); ++i) {
-    const double field = std::exp(static_cast<double>(log_field[i][0]));
+    const double field = std::exp(log_field[i]);
     if (!std::isfinite(field)) {
       return base::Error(StatusCode::kInternal, "N4_FAILED",
                          "the bias field did not stay finite; use fewer control points");

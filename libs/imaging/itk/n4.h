@@ -11,7 +11,8 @@
 namespace oncomesh::imaging {
 
 struct N4Options {
-  int shrink = 4;  // the field is fitted on a grid this much coarser
+  // The field is fitted to every so many-th voxel of an axis, but to no fewer than 32 of it.
+  int shrink = 4;
   std::vector<int> iterations = {50, 50, 50, 50};  // at most, per level
   double convergence = 0.001;
   int control_points = 4;  // per axis at the first level; spline order 3 adds three
@@ -25,12 +26,13 @@ struct N4Result {
 };
 
 // Corrects `input`; the field is fitted where `mask`, or without one the whole image, is above
-// zero, and applies everywhere. The same input gives the same result, whatever the number of cores:
-// the filter is new each time (ITK's starts a second run from the first one's lattice) and runs on
-// one thread, by ITK's global default; its global maximum is left alone (below the number of work
-// units it would silently drop most of the fitting points). Any thread. Errors: INVALID_ARGUMENT
-// (N4_OPTIONS, MASK_OTHER_GRID, GRID_INVALID), FAILED_PRECONDITION (MASK_EMPTY, N4_NO_CONTRAST),
-// INTERNAL (N4_FAILED).
+// zero, and applies everywhere: before the first and behind the last sample of an axis, by less
+// than `shrink` voxels, with the value there. The same input gives the same result, whatever the
+// number of cores: the filter is new each time (ITK's starts a second run from the first one's
+// lattice) and runs on one thread, by ITK's global default; its global maximum is left alone (below
+// the number of work units it would silently drop most of the fitting points). Any thread. Errors:
+// INVALID_ARGUMENT (N4_OPTIONS, MASK_OTHER_GRID, GRID_INVALID), FAILED_PRECONDITION (MASK_EMPTY,
+// N4_NO_CONTRAST), INTERNAL (N4_FAILED).
 absl::StatusOr<N4Result> CorrectBiasField(const Volume& input, const Volume* mask,
                                           const N4Options& options);
 
