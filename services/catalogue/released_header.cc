@@ -2,6 +2,7 @@
 #include "services/catalogue/released_header.h"
 
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -37,20 +38,17 @@ absl::Status Unreadable(absl::string_view what) {
                      absl::StrCat("a released object ", what));
 }
 
-// Values of text elements by tag. kNeedMore when `bytes` ends before the elements do.
-Step Walk(absl::string_view bytes, bool complete, std::map<Tag, std::string>& out) {
-  dicom::FileMeta meta;
-  Step step = dicom::ReadFileMeta(bytes, complete, meta);
-  if (step != Step::kOk) return step;
-  if (meta.syntax.deflated) return Step::kMalformed;  // never released
-  size_t offset = meta.data_set;
+// Values of text elements by tag, of the data set that begins at `offset`. kNeedMore when `bytes`
+// ends before the elements do.
+Step WalkDataSet(absl::string_view bytes, size_t offset, const dicom::TransferSyntax& syntax,
+                 bool complete, std::map<Tag, std::string>& out) {
   while (offset < bytes.size()) {
     Element element;
-    step = dicom::ReadElement(bytes, offset, meta.syntax.encoding, element);
+    Step step = dicom::ReadElement(bytes, offset, syntax.encoding, element);
     if (step != Step::kOk) return step;
     if (dicom::Group(element.tag) > kLastGroup) return Step::kOk;
     size_t end = 0;
-    step = dicom::FindEnd(bytes, element, meta.syntax.encoding, end);
+    step = dicom::FindEnd(bytes, element, syntax.encoding, end);
     if (step != Step::kOk) return step;
     if (end > bytes.size()) return Step::kNeedMore;
     if (dicom::IsText(element.vr) && !element.undefined() && element.length <= kLongestValue) {
@@ -59,6 +57,43 @@ Step Walk(absl::string_view bytes, bool complete, std::map<Tag, std::string>& ou
     offset = end;
   }
   return complete ? Step::kOk : Step::kNeedMore;
+}
+
+// The same for a deflated data set (PS3.5 A.5), of which no more is inflated than is needed: what
+// is behind the header may be large, or made to be.
+Step WalkDeflated(absl::string_view deflated, const dicom::TransferSyntax& syntax, bool complete,
+                  std::map<Tag, std::string>& out) {
+  z_stream stream{};
+  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) return Step::kMalformed;
+  std::unique_ptr<z_stream, int (*)(z_stream*)> end(&stream, inflateEnd);
+  // zlib does not write to its input.
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data()));
+  stream.avail_in = static_cast<uInt>(deflated.size());
+  std::string inflated;
+  for (size_t limit = kFirstRead; limit <= kLargestHeader; limit *= 4) {
+    const size_t have = inflated.size();
+    inflated.resize(limit);
+    stream.next_out = reinterpret_cast<Bytef*>(inflated.data() + have);
+    stream.avail_out = static_cast<uInt>(limit - have);
+    const int result = inflate(&stream, Z_NO_FLUSH);
+    inflated.resize(limit - stream.avail_out);
+    const bool ended = result == Z_STREAM_END;
+    if (!ended && result != Z_OK && result != Z_BUF_ERROR) return Step::kMalformed;
+    out.clear();
+    Step step = WalkDataSet(inflated, 0, syntax, ended, out);
+    if (step != Step::kNeedMore || ended) return step;
+    if (stream.avail_out > 0) return complete ? Step::kMalformed : Step::kNeedMore;
+  }
+  return Step::kMalformed;
+}
+
+// As WalkDataSet, of a file.
+Step Walk(absl::string_view bytes, bool complete, std::map<Tag, std::string>& out) {
+  dicom::FileMeta meta;
+  Step step = dicom::ReadFileMeta(bytes, complete, meta);
+  if (step != Step::kOk) return step;
+  if (!meta.syntax.deflated) return WalkDataSet(bytes, meta.data_set, meta.syntax, complete, out);
+  return WalkDeflated(bytes.substr(meta.data_set), meta.syntax, complete, out);
 }
 
 std::string ValueOf(const Variable& variable, const std::map<Tag, std::string>& elements) {

@@ -24,8 +24,8 @@ struct ReleasedHeader {
   std::map<terminology::Level, std::map<std::string, std::string>> values;
 };
 
-// Reads the top-level elements in front of the pixel data of the file at `path`; nothing behind
-// them is read. Any thread.
+// Reads the top-level elements in front of the pixel data of the file at `path`, deflated or not;
+// nothing behind them is read or inflated, beyond the piece in which they end. Any thread.
 // Errors: INVALID_ARGUMENT (OBJECT_UNREADABLE) for what is not a DICOM object with patient, study,
 // series and instance; those of reading a file.
 absl::StatusOr<ReleasedHeader> ReadReleasedHeader(const std::string& path,
