@@ -106,6 +106,7 @@ PetHeader ReadPet(DcmDataset& dataset) {
   pet.series_time = Text(dataset, DCM_SeriesTime);
   pet.acquisition_date = Text(dataset, DCM_AcquisitionDate);
   pet.acquisition_time = Text(dataset, DCM_AcquisitionTime);
+  pet.timezone = Text(dataset, DCM_TimezoneOffsetFromUTC);
   pet.frame_reference_ms = Number(dataset, DCM_FrameReferenceTime);
   pet.frame_duration_ms = Number(dataset, DCM_ActualFrameDuration);
   pet.weight_kg = Number(dataset, DCM_PatientWeight);

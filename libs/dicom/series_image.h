@@ -35,6 +35,7 @@ struct PetHeader {
   std::string acquisition_date, acquisition_time;
   std::string injection_time;       // (0018,1072)
   std::string injection_date_time;  // (0018,1078), or empty
+  std::string timezone;             // (0008,0201), or empty
   std::optional<double> dose_bq;    // (0018,1074)
   std::optional<double> half_life_s;
   std::optional<double> frame_reference_ms;  // (0054,1300)

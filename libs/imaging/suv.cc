@@ -72,12 +72,13 @@ std::optional<double> Moment(absl::string_view date, absl::string_view time) {
   return *day * kDay + *seconds;
 }
 
-// A DT value; an offset from UTC at its end is left off: all times of a scan are of one place.
-std::optional<double> MomentOf(absl::string_view date_time) {
-  size_t zone = date_time.find_first_of("+-");
-  date_time = date_time.substr(0, zone);
-  if (date_time.size() < 10) return std::nullopt;
-  return Moment(date_time.substr(0, 8), date_time.substr(8));
+// Seconds by which the clock of an offset from UTC, "+HHMM" or "-HHMM" (PS3.5 6.2), is ahead.
+std::optional<double> SecondsAhead(absl::string_view offset) {
+  if (offset.size() != 5 || (offset[0] != '+' && offset[0] != '-')) return std::nullopt;
+  auto hours = Digits(offset.substr(1, 2)), minutes = Digits(offset.substr(3, 2));
+  if (!hours || !minutes || *hours > 14 || *minutes > 59) return std::nullopt;
+  double seconds = *hours * 3600 + *minutes * 60;
+  return offset[0] == '-' ? -seconds : seconds;
 }
 
 // The moment to which pixel values are decay-corrected when the correction is START.
@@ -101,18 +102,33 @@ absl::StatusOr<double> ReferenceMoment(const dicom::PetHeader& pet, double half_
 }
 
 absl::StatusOr<double> InjectionMoment(const dicom::PetHeader& pet, double reference) {
-  if (!pet.injection_date_time.empty()) {
-    auto moment = MomentOf(pet.injection_date_time);
-    if (moment) return *moment;
+  absl::string_view whole = pet.injection_date_time;
+  const size_t sign = whole.find_first_of("+-");
+  absl::string_view zone;
+  if (sign != absl::string_view::npos) {
+    zone = whole.substr(sign);
+    whole = whole.substr(0, sign);
   }
-  auto seconds = SecondsOfDay(pet.injection_time);
-  if (!seconds) {
+  std::optional<double> dated;
+  if (whole.size() >= 10) dated = Moment(whole.substr(0, 8), whole.substr(8));
+  if (dated && zone.empty()) return *dated;
+  // A moment with an offset may be by another clock than the times of the scan, and their date is
+  // that of their own clock; the time alone is by theirs.
+  if (auto seconds = SecondsOfDay(pet.injection_time)) {
+    double moment = std::floor(reference / kDay) * kDay + *seconds;
+    // Injected before midnight, scanned after it.
+    return moment > reference ? moment - kDay : moment;
+  }
+  if (!dated) {
     return Refused("SUV_TIME_MISSING", "the time of the injection is missing or no time");
   }
-  double moment = std::floor(reference / kDay) * kDay + *seconds;
-  // Injected before midnight, scanned after it.
-  if (moment > reference) moment -= kDay;
-  return moment;
+  auto ahead = SecondsAhead(zone), scan_ahead = SecondsAhead(pet.timezone);
+  if (!ahead || !scan_ahead) {
+    return Refused("SUV_TIME_IMPLAUSIBLE",
+                   "the injection has a time zone and the scan has none: their clocks cannot be "
+                   "compared");
+  }
+  return *dated - *ahead + *scan_ahead;
 }
 
 absl::StatusOr<double> Weight(const dicom::PetHeader& pet) {

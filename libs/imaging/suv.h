@@ -29,7 +29,8 @@ struct SuvFactor {
 
 // The factor for a series with this header. Dates need only be consistent with each other: shifted
 // dates give the same result. An injection time without a date is of the day of the scan, or of the
-// day before when it is later than the scan.
+// day before when it is later than the scan; it is also what counts beside a date and time with an
+// offset from UTC, which alone needs the scan's Timezone Offset From UTC.
 // Errors, all FAILED_PRECONDITION: SUV_UNITS_UNSUPPORTED, SUV_NOT_CORRECTED (attenuation or decay),
 // SUV_DECAY_UNKNOWN, SUV_DOSE_MISSING, SUV_HALF_LIFE_MISSING, SUV_WEIGHT_MISSING,
 // SUV_HEIGHT_MISSING, SUV_SEX_MISSING, SUV_TIME_MISSING, SUV_TIME_IMPLAUSIBLE.

@@ -75,6 +75,39 @@ TEST_CASE("suv: shifting all dates alike changes nothing") {
           }) == dated);
 }
 
+TEST_CASE("suv: an injection by another clock than the scan's is put right or refused") {
+  const double expected = 70000 / kDecayed;
+  // 14:00 by the scan's clock, an hour ahead of UTC, in three spellings.
+  for (const char* injection :
+       {"20200310130000+0000", "20200310140000+0100", "20200310083000.00-0430"}) {
+    // The time alone is by the scan's clock.
+    REQUIRE(Factor([&](auto& p) { p.injection_date_time = std::string(injection); }) ==
+            Approx(expected));
+    auto alone = [&](auto& p) {
+      p.injection_date_time = std::string(injection);
+      p.injection_time = std::string("");
+    };
+    REQUIRE(Factor([&](auto& p) {
+              alone(p);
+              p.timezone = std::string("+0100");
+            }) == Approx(expected));
+    for (const char* zone : {"", "0100", "+01", "+1560", "+2500"}) {
+      PetHeader pet = Header();
+      alone(pet);
+      pet.timezone = std::string(zone);
+      REQUIRE_REASON(ComputeSuvFactor(pet, SuvKind::kBodyWeight),
+                     absl::StatusCode::kFailedPrecondition, "SUV_TIME_IMPLAUSIBLE");
+    }
+  }
+  // Over midnight of one clock only.
+  REQUIRE(Factor([](auto& p) {
+            p.series_time = p.acquisition_time = std::string("003000");
+            p.injection_date_time = std::string("20200309223000+0000");
+            p.injection_time = std::string("");
+            p.timezone = std::string("+0100");
+          }) == Approx(expected));
+}
+
 TEST_CASE("suv: a series time of a later processing is not the scan's") {
   auto processed = [](auto& p) {
     p.series_time = std::string("190000");
