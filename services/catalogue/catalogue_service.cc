@@ -59,6 +59,10 @@ Status CatalogueServiceImpl::Count(ServerContext* c, const v1::CountRequest* q,
                                    v1::CountResponse* r) {
   return guard_.Run(c, "/oncomesh.catalogue.v1.CatalogueService/Count", *q,
                     [&](const Caller& who) -> absl::Status {
+                      // Only here is the person known; a node sees a call of the hub.
+                      if (!who.permit.empty()) {
+                        RETURN_IF_ERROR(permits_.Check(who, "count", who.permit));
+                      }
                       ASSIGN_OR_RETURN(
                           *r, count_.Count(*q, who.permit, absl::FromChrono(c->deadline())));
                       return absl::OkStatus();

@@ -12,9 +12,10 @@ namespace oncomesh::catalogue {
 // The hub's RPCs, each through the guard to its core.
 class CatalogueServiceImpl final : public v1::CatalogueService::Service {
  public:
+  // `permits` judges the permit that came with a count.
   CatalogueServiceImpl(rpc::CallGuard& guard, Records& records, FederatedCount& count,
-                       const terminology::Registry& registry)
-      : guard_(guard), records_(records), count_(count), registry_(registry) {}
+                       const terminology::Registry& registry, rpc::PermitChecker& permits)
+      : guard_(guard), records_(records), count_(count), registry_(registry), permits_(permits) {}
 
   grpc::Status SearchDatasets(grpc::ServerContext* c, const v1::SearchDatasetsRequest* q,
                               v1::SearchDatasetsResponse* r) override;
@@ -34,6 +35,7 @@ class CatalogueServiceImpl final : public v1::CatalogueService::Service {
   Records& records_;
   FederatedCount& count_;
   const terminology::Registry& registry_;
+  rpc::PermitChecker& permits_;
 };
 
 // The registry as people see it.

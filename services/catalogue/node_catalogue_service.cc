@@ -16,9 +16,7 @@ Status NodeCatalogueServiceImpl::CountAtNode(ServerContext* c, const v1::CountAt
                                              v1::CountAtNodeResponse* r) {
   return guard_.Run(c, "/oncomesh.catalogue.v1.NodeCatalogueService/CountAtNode", *q,
                     [&](const Caller& who) -> absl::Status {
-                      bool permitted =
-                          !who.permit.empty() && permits_.Check(who, "count", who.permit).ok();
-                      ASSIGN_OR_RETURN(*r->mutable_count(), count_.Count(*q, permitted));
+                      ASSIGN_OR_RETURN(*r->mutable_count(), count_.Count(*q, who.permit));
                       return absl::OkStatus();
                     });
 }
@@ -26,8 +24,9 @@ Status NodeCatalogueServiceImpl::CountAtNode(ServerContext* c, const v1::CountAt
 Status NodeCatalogueServiceImpl::CreateDataset(ServerContext* c, const v1::CreateDatasetRequest* q,
                                                v1::CreateDatasetResponse* r) {
   return guard_.Run(c, "/oncomesh.catalogue.v1.NodeCatalogueService/CreateDataset", *q,
-                    [&](const Caller&) -> absl::Status {
+                    [&](const Caller& who) -> absl::Status {
                       ASSIGN_OR_RETURN(*r->mutable_dataset(), datasets_.Create(*q));
+                      who.About(r->dataset().name());
                       return absl::OkStatus();
                     });
 }

@@ -12,10 +12,9 @@ namespace oncomesh::catalogue {
 // The node's RPCs, each through the guard to its core.
 class NodeCatalogueServiceImpl final : public v1::NodeCatalogueService::Service {
  public:
-  // `permits` judges the permit that came with a count.
   NodeCatalogueServiceImpl(rpc::CallGuard& guard, NodeCount& count, Datasets& datasets,
-                           Indexer& indexer, rpc::PermitChecker& permits)
-      : guard_(guard), count_(count), datasets_(datasets), indexer_(indexer), permits_(permits) {}
+                           Indexer& indexer)
+      : guard_(guard), count_(count), datasets_(datasets), indexer_(indexer) {}
 
   grpc::Status CountAtNode(grpc::ServerContext* c, const v1::CountAtNodeRequest* q,
                            v1::CountAtNodeResponse* r) override;
@@ -40,7 +39,6 @@ class NodeCatalogueServiceImpl final : public v1::NodeCatalogueService::Service 
   NodeCount& count_;
   Datasets& datasets_;
   Indexer& indexer_;
-  rpc::PermitChecker& permits_;
 };
 
 }  // namespace oncomesh::catalogue

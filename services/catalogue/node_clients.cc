@@ -9,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
+#include "libs/base/status_macros.h"
+#include "libs/permit/permit.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
 #include "libs/rpc/status.h"
@@ -79,6 +81,23 @@ class SitePolicy final : public PolicySource {
   site::SiteAccess& site_;
 };
 
+class SitePermits final : public CountPermits {
+ public:
+  SitePermits(site::SiteAccess& site, const base::Clock& clock) : site_(site), clock_(clock) {}
+
+  absl::StatusOr<std::vector<std::string>> Datasets(absl::string_view permit) override {
+    ASSIGN_OR_RETURN(permit::TrustState trust, site_.Trust());
+    permit::Use use{
+        .person = "", .operation = "count", .datasets = {}, .node = "", .now = clock_.Now()};
+    ASSIGN_OR_RETURN(permit::Permit checked, permit::Check(permit, trust, use));
+    return checked.datasets;
+  }
+
+ private:
+  site::SiteAccess& site_;
+  const base::Clock& clock_;
+};
+
 class HubPublisher final : public RecordPublisher {
  public:
   explicit HubPublisher(const ServiceConfig& config)
@@ -125,6 +144,10 @@ std::unique_ptr<ReleasedFeed> MakeReleasedFeed(const config::v1::CatalogueConfig
 
 std::unique_ptr<PolicySource> MakePolicySource(site::SiteAccess& site) {
   return std::make_unique<SitePolicy>(site);
+}
+
+std::unique_ptr<CountPermits> MakeCountPermits(site::SiteAccess& site, const base::Clock& clock) {
+  return std::make_unique<SitePermits>(site, clock);
 }
 
 std::unique_ptr<RecordPublisher> MakeRecordPublisher(const ServiceConfig& config) {

@@ -7,6 +7,7 @@
 
 #include "libs/site/site_access.h"
 #include "services/catalogue/config.pb.h"
+#include "services/catalogue/count_permits.h"
 #include "services/catalogue/datasets.h"
 #include "services/catalogue/policy_source.h"
 #include "services/catalogue/released_feed.h"
@@ -17,6 +18,9 @@ std::unique_ptr<ReleasedFeed> MakeReleasedFeed(const config::v1::CatalogueConfig
 
 // The policy that the node's access service keeps. `site` must outlive it.
 std::unique_ptr<PolicySource> MakePolicySource(site::SiteAccess& site);
+
+// Permits judged by what the node's access service knows. `site` and `clock` must outlive it.
+std::unique_ptr<CountPermits> MakeCountPermits(site::SiteAccess& site, const base::Clock& clock);
 
 // The hub's catalogue through the node's relay.
 std::unique_ptr<RecordPublisher> MakeRecordPublisher(

@@ -85,8 +85,22 @@ Answerable Prune(Bound& bound, const Index& index, std::vector<Problem>& problem
   return Answerable::kNot;
 }
 
+absl::StatusOr<std::shared_ptr<const Index>> NodeCount::Permitted(absl::string_view permit) {
+  if (permit.empty()) {
+    return absl::PermissionDeniedError("this node counts only for holders of a permit");
+  }
+  ASSIGN_OR_RETURN(std::vector<std::string> names, deps_.permits.Datasets(permit));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Index> index, deps_.datasets.Of(names));
+  if (index == nullptr) {
+    return absl::PermissionDeniedError(
+        "this node counts only within datasets that a permit names, and this permit names none of "
+        "this node");
+  }
+  return index;
+}
+
 absl::StatusOr<v1::NodeCount> NodeCount::Count(const v1::CountAtNodeRequest& request,
-                                               bool with_permit) {
+                                               absl::string_view permit) {
   RETURN_IF_ERROR(query::CheckShape(request.where()));
   v1::NodeCount out;
   out.set_node(deps_.node);
@@ -98,13 +112,17 @@ absl::StatusOr<v1::NodeCount> NodeCount::Count(const v1::CountAtNodeRequest& req
   }
   out.set_min_cell(policy->rules.min_cell);
   out.set_rounding(policy->rules.rounding);
-  if (!policy->open_counts && !with_permit) {
-    out.set_state(v1::NodeCount::STATE_REFUSED);
-    AddReason("POLICY_REFUSES", "", "this node counts only for holders of a permit", out);
-    return out;
+  std::shared_ptr<const Index> index = deps_.index.Get();
+  if (!policy->open_counts) {
+    absl::StatusOr<std::shared_ptr<const Index>> permitted = Permitted(permit);
+    if (!permitted.ok()) {
+      out.set_state(v1::NodeCount::STATE_REFUSED);
+      AddReason("POLICY_REFUSES", "", permitted.status().message(), out);
+      return out;
+    }
+    index = *std::move(permitted);
   }
   query::Binding binding = query::Bind(request.where(), deps_.registry);
-  std::shared_ptr<const Index> index = deps_.index.Get();
   Answerable answerable = Prune(binding.root, *index, binding.problems);
   for (const Problem& problem : binding.problems) {
     AddReason(problem.reason, problem.part, problem.message, out);

@@ -4,6 +4,7 @@
 // such, else nothing is.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,9 @@
 #include "libs/terminology/registry.h"
 #include "oncomesh/catalogue/v1/catalogue.pb.h"
 #include "oncomesh/catalogue/v1/node_catalogue.pb.h"
+#include "services/catalogue/count_permits.h"
 #include "services/catalogue/current_index.h"
+#include "services/catalogue/dataset_index.h"
 #include "services/catalogue/disclosure.h"
 #include "services/catalogue/policy_source.h"
 
@@ -38,15 +41,22 @@ class NodeCount {
     CurrentIndex& index;
     PolicySource& policy;
     AnswerMemory& memory;
+    CountPermits& permits;
+    DatasetIndex& datasets;
   };
   explicit NodeCount(Deps deps) : deps_(std::move(deps)) {}
 
-  // `with_permit`: the call came with a permit for counting that was checked.
+  // `permit`: came with the call, or empty. A node whose counts are open ignores it; one whose
+  // counts are closed counts within the datasets of its own that the permit names, and nowhere
+  // else.
   // Errors: INVALID_ARGUMENT (EXPRESSION_INVALID) for an expression outside the bounds. Everything
   // else is an outcome.
-  absl::StatusOr<v1::NodeCount> Count(const v1::CountAtNodeRequest& request, bool with_permit);
+  absl::StatusOr<v1::NodeCount> Count(const v1::CountAtNodeRequest& request,
+                                      absl::string_view permit);
 
  private:
+  // The index that a permit opens, or what is to be said instead.
+  absl::StatusOr<std::shared_ptr<const Index>> Permitted(absl::string_view permit);
   void AddGroups(const v1::CountAtNodeRequest& request, const Index& index, const Rows& rows,
                  const DisclosureRules& rules, v1::NodeCount& out);
 

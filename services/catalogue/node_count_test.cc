@@ -8,6 +8,7 @@
 #include "libs/base/error.h"
 #include "libs/query/text.h"
 #include "libs/testing/status_matchers.h"
+#include "libs/testing/temporary_folder.h"
 
 namespace oncomesh::catalogue {
 namespace {
@@ -15,16 +16,32 @@ namespace {
 using terminology::Registry;
 using State = v1::NodeCount;
 
+std::unique_ptr<NodeStore> OpenStore(const testing::TemporaryFolder& folder) {
+  auto store = NodeStore::Open(absl::StrCat("sqlite:", folder / "node.db"));
+  REQUIRE(store.ok());
+  return *std::move(store);
+}
+
 // 40 women and 20 men; each has one CT series, the women an MR series too; no stages.
 struct Node {
   CurrentIndex index;
   FixedPolicy policy{CountPolicy{}};
   AnswerMemory memory;
+  testing::TemporaryFolder folder;
+  std::unique_ptr<NodeStore> store = OpenStore(folder);
+  DatasetIndex datasets{"north", Registry::Builtin(), *store, index};
+  struct NoPermits final : CountPermits {
+    absl::StatusOr<std::vector<std::string>> Datasets(absl::string_view) override {
+      return base::Error(absl::StatusCode::kPermissionDenied, "PERMIT_EXPIRED", "it has expired");
+    }
+  } permits;
   NodeCount counts{{.node = "north",
                     .registry = Registry::Builtin(),
                     .index = index,
                     .policy = policy,
-                    .memory = memory}};
+                    .memory = memory,
+                    .permits = permits,
+                    .datasets = datasets}};
 
   Node() {
     const Registry& variables = Registry::Builtin();
@@ -53,7 +70,7 @@ struct Node {
     REQUIRE(parsed.ok());
     *request.mutable_where() = *parsed;
     for (const std::string& name : by) request.add_by(name);
-    auto out = counts.Count(request, false);
+    auto out = counts.Count(request, "");
     REQUIRE(out.ok());
     CHECK(out->node() == "north");
     return *out;
@@ -156,14 +173,20 @@ TEST_CASE("count: the node's policy has the last word") {
                     .registry = Registry::Builtin(),
                     .index = node.index,
                     .policy = closed,
-                    .memory = node.memory});
+                    .memory = node.memory,
+                    .permits = node.permits,
+                    .datasets = node.datasets});
   v1::CountAtNodeRequest request;
   request.mutable_where()->mutable_and_();
-  REQUIRE_VALUE(v1::NodeCount refused, counts.Count(request, false));
+  REQUIRE_VALUE(v1::NodeCount refused, counts.Count(request, ""));
   CHECK(refused.state() == State::STATE_REFUSED);
   CHECK(Reasons(refused) == std::vector<std::string>{"POLICY_REFUSES"});
-  REQUIRE_VALUE(v1::NodeCount allowed, counts.Count(request, true));
-  CHECK(allowed.value() == 60);
+  REQUIRE_VALUE(v1::NodeCount expired, counts.Count(request, "expired"));
+  CHECK(expired.state() == State::STATE_REFUSED);
+  CHECK(expired.reasons(0).message() == "it has expired");
+  // Where counts are open, nobody asks for the permit.
+  REQUIRE_VALUE(v1::NodeCount open, node.counts.Count(request, "expired"));
+  CHECK(open.value() == 60);
 
   class NoPolicy final : public PolicySource {
     absl::StatusOr<CountPolicy> Get() override {
@@ -174,14 +197,15 @@ TEST_CASE("count: the node's policy has the last word") {
                    .registry = Registry::Builtin(),
                    .index = node.index,
                    .policy = none,
-                   .memory = node.memory});
-  REQUIRE_VALUE(v1::NodeCount nothing, blind.Count(request, true));
+                   .memory = node.memory,
+                   .permits = node.permits,
+                   .datasets = node.datasets});
+  REQUIRE_VALUE(v1::NodeCount nothing, blind.Count(request, ""));
   CHECK(nothing.state() == State::STATE_REFUSED);
   CHECK_FALSE(nothing.has_value());
 
   v1::CountAtNodeRequest empty;
-  REQUIRE_REASON(counts.Count(empty, true), absl::StatusCode::kInvalidArgument,
-                 "EXPRESSION_INVALID");
+  REQUIRE_REASON(counts.Count(empty, ""), absl::StatusCode::kInvalidArgument, "EXPRESSION_INVALID");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -310,7 +311,7 @@ absl::StatusOr<v1::IndexStatus> NodeStore::Status() {
 }
 
 absl::StatusOr<std::shared_ptr<const Index>> NodeStore::MakeIndex(
-    const terminology::Registry& registry) {
+    const terminology::Registry& registry, const std::vector<DatasetName>& within) {
   std::shared_ptr<const Index> out;
   const terminology::Variable* image_count = registry.Find("image_count");
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
@@ -322,18 +323,41 @@ absl::StatusOr<std::shared_ptr<const Index>> NodeStore::MakeIndex(
     std::map<long long, std::vector<Child>> studies, series;
     long long id = 0, parent = 0, instances = 0;
     std::string values, clinical;
-    soci::statement series_rows =
-        (sql.prepare << "SELECT s.study_id, s.id, s.attributes, COUNT(*) FROM series s JOIN "
-                        "instances i ON i.series_id = s.id GROUP BY s.study_id, s.id, s.attributes "
-                        "ORDER BY s.id",
-         into(parent), into(id), into(values), into(instances));
-    series_rows.execute();
-    while (series_rows.fetch()) series[parent].push_back({id, values, instances});
+    if (within.empty()) {
+      soci::statement rows =
+          (sql.prepare << "SELECT s.study_id, s.id, s.attributes, COUNT(*) FROM series s JOIN "
+                          "instances i ON i.series_id = s.id GROUP BY s.study_id, s.id, "
+                          "s.attributes ORDER BY s.id",
+           into(parent), into(id), into(values), into(instances));
+      rows.execute();
+      while (rows.fetch()) series[parent].push_back({id, values, instances});
+    } else {
+      // An object may be in several of the versions, so they are put together by uid.
+      std::map<long long, std::pair<Child, long long>> found;
+      std::set<std::string> seen;
+      for (const DatasetName& name : within) {
+        std::string uid, dataset = name.dataset;
+        long long version = name.version;
+        soci::statement rows =
+            (sql.prepare << "SELECT s.study_id, s.id, s.attributes, i.uid FROM dataset_items d "
+                            "JOIN instances i ON i.uid = d.sop_uid JOIN series s ON "
+                            "s.id = i.series_id WHERE d.dataset = :d AND d.version = :v",
+             use(dataset), use(version), into(parent), into(id), into(values), into(uid));
+        rows.execute();
+        while (rows.fetch()) {
+          if (!seen.insert(uid).second) continue;
+          ++found.try_emplace(id, Child{id, values}, parent).first->second.first.instances;
+        }
+      }
+      for (auto& [key, child] : found) series[child.second].push_back(std::move(child.first));
+    }
     soci::statement study_rows =
         (sql.prepare << "SELECT patient_id, id, attributes FROM studies ORDER BY id", into(parent),
          into(id), into(values));
     study_rows.execute();
-    while (study_rows.fetch()) studies[parent].push_back({id, values});
+    while (study_rows.fetch()) {
+      if (within.empty() || series.count(id) > 0) studies[parent].push_back({id, values});
+    }
     IndexBuilder builder;
     auto set = [&](const Values& given) {
       for (const auto& [name, value] : given) {
@@ -346,6 +370,7 @@ absl::StatusOr<std::shared_ptr<const Index>> NodeStore::MakeIndex(
          into(values), into(clinical));
     patient_rows.execute();
     while (patient_rows.fetch()) {
+      if (!within.empty() && studies.count(id) == 0) continue;
       builder.AddPatient(static_cast<uint32_t>(id - 1));
       // What the clinical table says goes before what a header says.
       Values of_patient = FromText(clinical);

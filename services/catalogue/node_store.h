@@ -15,6 +15,7 @@
 #include "libs/terminology/registry.h"
 #include "oncomesh/catalogue/v1/catalogue.pb.h"
 #include "oncomesh/catalogue/v1/node_catalogue.pb.h"
+#include "services/catalogue/dataset_name.h"
 #include "services/catalogue/index.h"
 #include "services/catalogue/released_header.h"
 
@@ -58,8 +59,10 @@ class NodeStore {
   // Exact numbers.
   absl::StatusOr<v1::IndexStatus> Status();
 
-  // A new index of everything.
-  absl::StatusOr<std::shared_ptr<const Index>> MakeIndex(const terminology::Registry& registry);
+  // A new index of everything; or, when `within` is not empty, of those patients, studies, series
+  // and objects alone that these versions hold and that are still indexed.
+  absl::StatusOr<std::shared_ptr<const Index>> MakeIndex(
+      const terminology::Registry& registry, const std::vector<DatasetName>& within = {});
 
   // The objects of the series with these ids, in the order of doc/formats/dataset.md.
   absl::StatusOr<std::vector<v1::ManifestItem>> ObjectsOf(const std::vector<int64_t>& series_ids);

@@ -6,7 +6,9 @@
 #include <catch2/catch.hpp>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/query/text.h"
 #include "libs/rpc/access_rules.h"
@@ -23,15 +25,23 @@ namespace {
 
 using terminology::Registry;
 
-// People by token "role:<role>"; permits by "good"; events counted.
-struct Site final : rpc::Authenticator, rpc::PermitChecker, rpc::Auditor {
+// People by token "<role>"; permits by "good" at the hub, and at the node by the names of their
+// datasets; events counted.
+struct Site final : rpc::Authenticator, rpc::PermitChecker, rpc::Auditor, CountPermits {
   absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override {
     return rpc::Person{"somebody", {std::string(token)}, absl::InfiniteFuture()};
   }
-  absl::Status Check(const rpc::Caller&, absl::string_view operation,
+  absl::Status Check(const rpc::Caller& caller, absl::string_view operation,
                      absl::string_view permit) override {
+    CHECK(caller.subject == "somebody");
     if (permit == "good" && operation == "count") return absl::OkStatus();
-    return base::Error(absl::StatusCode::kPermissionDenied, "PERMIT_REVOKED", "no");
+    return base::Error(absl::StatusCode::kPermissionDenied, "PERMIT_NOT_FOR_PERSON", "no");
+  }
+  absl::StatusOr<std::vector<std::string>> Datasets(absl::string_view permit) override {
+    if (absl::StartsWith(permit, "nodes/")) {
+      return std::vector<std::string>(absl::StrSplit(permit, ','));
+    }
+    return base::Error(absl::StatusCode::kPermissionDenied, "PERMIT_REVOKED", "it was revoked");
   }
   absl::Status Record(const rpc::CallEvent& event) override {
     events.push_back(event);
@@ -109,7 +119,7 @@ struct HubServer {
     records = std::make_unique<Records>(*store, registry);
     count = std::make_unique<FederatedCount>(
         FederatedCount::Deps{registry, node, node, base::SystemClock::Get()});
-    service = std::make_unique<CatalogueServiceImpl>(*guard, *records, *count, registry);
+    service = std::make_unique<CatalogueServiceImpl>(*guard, *records, *count, registry, site);
     grpc::ServerBuilder builder;
     builder.RegisterService(service.get());
     server = builder.BuildAndStart();
@@ -165,6 +175,10 @@ TEST_CASE("catalogue service: researchers count, and their permit reaches the no
   REQUIRE_VALUE(count, Call(hub.site, *hub.stub, &HubStub::Count, request, "hub/relay",
                             "researcher", "good"));
   CHECK(count.total() == 40);
+  // A permit of somebody else, or for something else, is refused here: no node knows the person.
+  REQUIRE_REASON(Call(hub.site, *hub.stub, &HubStub::Count, request, "hub/relay", "researcher",
+                      "of somebody else"),
+                 absl::StatusCode::kPermissionDenied, "PERMIT_NOT_FOR_PERSON");
   REQUIRE_REASON(Call(hub.site, *hub.stub, &HubStub::Count, request, "hub/relay", "holder"),
                  absl::StatusCode::kPermissionDenied, "ROLE_NEEDED");
   request.set_text("modality =");
@@ -191,6 +205,7 @@ struct NodeServer {
   std::unique_ptr<NodeStore> store;
   std::unique_ptr<objects::ObjectStore> objects;
   std::unique_ptr<Indexer> indexer;
+  std::unique_ptr<DatasetIndex> dataset_index;
   std::unique_ptr<NodeCount> count;
   std::unique_ptr<Datasets> datasets;
   std::unique_ptr<rpc::CallGuard> guard = site.Guard("north");
@@ -204,10 +219,12 @@ struct NodeServer {
     REQUIRE_VALUE(objects, objects::OpenFolder(folder / "objects"));
     indexer = std::make_unique<Indexer>(
         Indexer::Deps{feed, *objects, *store, index, registry, base::SystemClock::Get()});
-    count = std::make_unique<NodeCount>(NodeCount::Deps{"north", registry, index, policy, memory});
+    dataset_index = std::make_unique<DatasetIndex>("north", registry, *store, index);
+    count = std::make_unique<NodeCount>(
+        NodeCount::Deps{"north", registry, index, policy, memory, site, *dataset_index});
     datasets = std::make_unique<Datasets>(Datasets::Deps{"north", registry, index, *store, policy,
                                                          memory, hub, base::SystemClock::Get()});
-    service = std::make_unique<NodeCatalogueServiceImpl>(*guard, *count, *datasets, *indexer, site);
+    service = std::make_unique<NodeCatalogueServiceImpl>(*guard, *count, *datasets, *indexer);
     grpc::ServerBuilder builder;
     builder.RegisterService(service.get());
     server = builder.BuildAndStart();
@@ -241,8 +258,7 @@ TEST_CASE("node catalogue service: from a released object to a count and a strea
   CHECK(without.count().state() == v1::NodeCount::STATE_REFUSED);
   REQUIRE_VALUE(auto revoked, ask("hub/catalogue", "revoked"));
   CHECK(revoked.count().state() == v1::NodeCount::STATE_REFUSED);
-  REQUIRE_VALUE(auto counted, ask("hub/catalogue", "good"));
-  CHECK(counted.count().value() == 1);
+  CHECK(revoked.count().reasons(0).message() == "it was revoked");
 
   v1::CreateDatasetRequest create;
   create.set_dataset("lung");
@@ -254,6 +270,9 @@ TEST_CASE("node catalogue service: from a released object to a count and a strea
                  absl::StatusCode::kPermissionDenied, "ROLE_NEEDED");
   REQUIRE_VALUE(auto made, Call(node.site, *node.stub, &NodeStub::CreateDataset, create,
                                 "node/north/relay", "holder"));
+  REQUIRE_VALUE(auto counted, ask("hub/catalogue", made.dataset().name()));
+  CHECK(counted.count().value() == 1);
+
   v1::PublishDatasetRequest publish;
   publish.set_name("lung");
   REQUIRE_VALUE(auto published, Call(node.site, *node.stub, &NodeStub::PublishDataset, publish,
@@ -284,6 +303,71 @@ TEST_CASE("node catalogue service: from a released object to a count and a strea
         absl::StrCat("header 1;", sha256, ";", made.dataset().digest()));
   CHECK(manifest("hub/training") == "SERVICE_NOT_ALLOWED");
   CHECK(manifest("node/south/training") == "SERVICE_NOT_ALLOWED");
+}
+
+TEST_CASE("node catalogue service: a permit opens a closed node's named datasets and no more") {
+  NodeServer node;
+  int last = 0;
+  auto release = [&](const std::string& patient, const std::string& modality) {
+    // One study per patient, one object per series.
+    std::string study = absl::StrCat("2.25.1.", patient == "PATIENTA" ? 1 : 2);
+    ++last;
+    REQUIRE_VALUE(std::string sha256,
+                  node.objects->Put(MakeObject({{0x00080060, {"CS", modality}}}, patient, study,
+                                               absl::StrCat("2.25.2.", last),
+                                               absl::StrCat("2.25.3.", last))));
+    node.feed.Add({.kind = Released::Kind::kObject,
+                   .sha256 = sha256,
+                   .sop_instance_uid = absl::StrCat("2.25.3.", last)});
+    REQUIRE_OK(node.indexer->Sync());
+  };
+  auto freeze = [&](const std::string& name, const std::string& text) {
+    v1::CreateDatasetRequest create;
+    create.set_dataset(name);
+    create.set_title(name);
+    create.add_duo_codes("DUO:0000042");
+    create.set_text(text);
+    REQUIRE_VALUE(v1::DatasetRecord record, node.datasets->Create(create));
+    return record.name();
+  };
+  release("PATIENTA", "CT");
+  release("PATIENTA", "MR");
+  release("PATIENTB", "CT");
+  const std::string ct = freeze("ct", "modality = 'CT'");
+  const std::string mr = freeze("mr", "modality = 'MR'");
+  release("PATIENTB", "PT");
+  auto ask = [&](const std::string& text, const std::string& permit) -> v1::NodeCount {
+    v1::CountAtNodeRequest request;
+    *request.mutable_where() = *query::ParseText(text);
+    REQUIRE_VALUE(auto answer, Call(node.site, *node.stub, &NodeStub::CountAtNode, request,
+                                    "hub/catalogue", "", permit));
+    return answer.count();
+  };
+  // Another node's permit, or one for a version that is not there, opens nothing.
+  for (const std::string& foreign :
+       {std::string("nodes/south/datasets/ct/versions/1"),
+        std::string("nodes/north/datasets/ct/versions/2"),
+        std::string("nodes/north/datasets/none/versions/1"), std::string("nodes/north")}) {
+    INFO(foreign);
+    v1::NodeCount refused = ask("all", foreign);
+    CHECK(refused.state() == v1::NodeCount::STATE_REFUSED);
+    CHECK_FALSE(refused.has_value());
+    CHECK(refused.reasons(0).reason() == "POLICY_REFUSES");
+  }
+  CHECK(ask("all", ct).value() == 2);
+  CHECK(ask("all", mr).value() == 1);
+  CHECK(ask("all", absl::StrCat(ct, ",", mr, ",nodes/south/datasets/x/versions/1")).value() == 2);
+  // What is not in the datasets is not seen, however it is asked.
+  CHECK_FALSE(ask("modality = 'PT'", ct).has_value());
+  CHECK_FALSE(ask("patient has (modality = 'MR')", ct).has_value());
+  CHECK(ask("not patient has (modality = 'MR')", ct).value() == 2);
+  CHECK(ask("patient has (modality = 'MR')", absl::StrCat(ct, ",", mr)).value() == 1);
+  // A withdrawn version is out at once, an object that is taken back with the next indexing.
+  node.feed.Add({.kind = Released::Kind::kWithdrawn, .sop_instance_uid = "2.25.3.3"});
+  REQUIRE_OK(node.indexer->Sync());
+  CHECK(ask("all", ct).value() == 1);
+  REQUIRE_OK(node.datasets->Withdraw(ct));
+  CHECK(ask("all", ct).state() == v1::NodeCount::STATE_REFUSED);
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ class HubApp final : public rpc::App {
                 .counter = *counter_,
                 .clock = base::SystemClock::Get()}),
         guard_(GuardDeps(config, site_)),
-        service_(guard_, records_, count_, registry_) {}
+        service_(guard_, records_, count_, registry_, site_) {}
 
   std::vector<rpc::Served> services() override {
     return {{"oncomesh.catalogue.v1.CatalogueService", &service_}};
@@ -86,6 +86,7 @@ class NodeApp final : public rpc::App {
         objects_(std::move(objects)),
         site_(config.service(), "catalogue", base::SystemClock::Get()),
         policy_(MakePolicySource(site_)),
+        permits_(MakeCountPermits(site_, base::SystemClock::Get())),
         feed_(MakeReleasedFeed(config)),
         hub_(MakeRecordPublisher(config.service())),
         indexer_({.feed = *feed_,
@@ -94,11 +95,14 @@ class NodeApp final : public rpc::App {
                   .index = index_,
                   .registry = registry_,
                   .clock = base::SystemClock::Get()}),
+        dataset_index_(config.service().site(), registry_, *store_, index_),
         count_({.node = config.service().site(),
                 .registry = registry_,
                 .index = index_,
                 .policy = *policy_,
-                .memory = memory_}),
+                .memory = memory_,
+                .permits = *permits_,
+                .datasets = dataset_index_}),
         datasets_({.node = config.service().site(),
                    .registry = registry_,
                    .index = index_,
@@ -108,7 +112,7 @@ class NodeApp final : public rpc::App {
                    .hub = *hub_,
                    .clock = base::SystemClock::Get()}),
         guard_(GuardDeps(config, site_)),
-        service_(guard_, count_, datasets_, indexer_, site_) {}
+        service_(guard_, count_, datasets_, indexer_) {}
   ~NodeApp() override { Drain(); }
 
   absl::Status Load() { return indexer_.Load(); }
@@ -153,11 +157,13 @@ class NodeApp final : public rpc::App {
   std::unique_ptr<objects::ObjectStore> objects_;
   site::SiteAccess site_;
   std::unique_ptr<PolicySource> policy_;
+  std::unique_ptr<CountPermits> permits_;
   std::unique_ptr<ReleasedFeed> feed_;
   std::unique_ptr<RecordPublisher> hub_;
   CurrentIndex index_;
   AnswerMemory memory_;
   Indexer indexer_;
+  DatasetIndex dataset_index_;
   NodeCount count_;
   Datasets datasets_;
   rpc::CallGuard guard_;
