@@ -232,6 +232,12 @@ absl::StatusOr<int> Show(const Session& session, const Options& options) {
   for (const auto& [name, on] : document["options"].items()) {
     absl::StrAppend(&text, "  ", name, ": ", on.get<bool>() ? "yes" : "no", "\n");
   }
+  document["unlistedAttributes"] = json::array();
+  absl::StrAppend(&text, "  attributes that the PS3.15 table does not list:\n");
+  for (const std::string& rule : deidentification::UnlistedRules(profile)) {
+    document["unlistedAttributes"].push_back(rule);
+    absl::StrAppend(&text, "    ", rule, "\n");
+  }
   document["ruleTable"] = std::string(deidentification::RuleTableEdition());
   document["ruleTableSha256"] = std::string(deidentification::RuleTableSha256());
   absl::StrAppend(&text, "  PS3.15 table: ", deidentification::RuleTableEdition(), ", SHA-256 ",
