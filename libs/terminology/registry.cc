@@ -52,6 +52,14 @@ bool HasShape(absl::string_view text, absl::string_view shape) {
   return text.empty();
 }
 
+// True for what HasShape reads: brackets are balanced and close at the end only.
+bool IsShape(absl::string_view shape) {
+  const size_t closing = std::min(shape.find(']'), shape.size());
+  const absl::string_view tail = shape.substr(closing);
+  return tail == std::string(tail.size(), ']') &&
+         std::count(shape.begin(), shape.end(), '[') == static_cast<std::ptrdiff_t>(tail.size());
+}
+
 // Upper case, no surrounding space, inner space single. Empty when it holds what no code holds.
 std::string Fold(absl::string_view text) {
   std::string out(text);
@@ -196,6 +204,10 @@ class RegistryReader {
       RETURN_IF_ERROR(Text(item, "title", system.title));
       RETURN_IF_ERROR(Text(item, "separators", system.separators));
       RETURN_IF_ERROR(Text(item, "shape", system.shape));
+      if (!IsShape(system.shape)) {
+        return Invalid(absl::StrCat("code system '", system.name, "'"),
+                       "has a shape whose brackets do not pair, or close before its end");
+      }
       systems_[system.name] = system;
     }
     for (const json& item : List(document, "variables")) RETURN_IF_ERROR(ReadVariable(item));
@@ -294,8 +306,8 @@ class RegistryReader {
         if (!other.is_string()) return Invalid(entry_, "has another spelling that is no text");
         value.also.push_back(other.get<std::string>());
       }
-      if (value.code != Fold(value.code)) {
-        return Invalid(entry_, "has a code that is not in upper case or too long");
+      if (value.code.empty() || value.code != Fold(value.code)) {
+        return Invalid(entry_, "has a code that is empty, too long or not in upper case");
       }
       // A parent stands before its children, so there is no cycle.
       bool known = value.parent.empty() ||

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "libs/testing/status_matchers.h"
@@ -140,6 +141,24 @@ TEST_CASE("registry: a site's file adds variables; a broken one is refused by en
     INFO(bad);
     REQUIRE_REASON(Registry::Parse({file(bad)}), absl::StatusCode::kInvalidArgument,
                    "REGISTRY_INVALID");
+  }
+  const std::string empty_code = R"({"name": "a", "level": "patient", "type": "code",
+      "codeSystem": "YN", "description": "d", "values": [{"code": ""}]})";
+  REQUIRE_REASON(Registry::Parse({file(empty_code)}), absl::StatusCode::kInvalidArgument,
+                 "REGISTRY_INVALID");
+  // The form of a code is read by its brackets.
+  for (auto [shape, works] : {std::pair{"A9[.9[9]]", true},
+                              {"", true},
+                              {"A9[", false},
+                              {"A[9]9", false},
+                              {"A]", false},
+                              {"[A[9]", false},
+                              {"]A[", false}}) {
+    INFO(shape);
+    auto parsed = Registry::Parse({absl::StrCat(R"({"format": "oncomesh-variables/1",
+        "codeSystems": [{"name": "S", "shape": ")",
+                                                shape, R"("}], "variables": []})")});
+    REQUIRE(parsed.ok() == works);
   }
   REQUIRE_REASON(Registry::Parse({"{"}), absl::StatusCode::kInvalidArgument, "REGISTRY_INVALID");
 }
