@@ -125,6 +125,20 @@ TEST_CASE("object: a text in place of a number does not stay", "[deidentificatio
   CHECK(absl::StrContains(run.bytes, Written(0x00200013, dicom::kIS, "7")));
 }
 
+TEST_CASE("object: a text in place of a coded string is reduced to medical words",
+          "[deidentification]") {
+  Elements image = Image();
+  image[0x00080008] = {dicom::kCS, "ORIGINAL\\PRIMARY\\CT_SOM5 SEQ\\seen by Dr Zqmiller"};
+  image[0x00180015] = {dicom::kCS, "Chest"};
+  image[0x00180022] = {dicom::kCS, "CALL THE ZQWARD AND ASK"};
+  Run run = Through(Object(Encode(image)));
+  REQUIRE(run.outcome.reason == "");
+  CHECK(absl::StrContains(run.bytes,
+                          Written(0x00080008, dicom::kCS, "ORIGINAL\\PRIMARY\\CT_SOM5 SEQ\\")));
+  CHECK(absl::StrContains(run.bytes, Written(0x00180015, dicom::kCS, "Chest")));
+  CHECK_FALSE(absl::StrContains(run.bytes, "ZQWARD"));
+}
+
 TEST_CASE("object: encrypted attributes and signatures go", "[deidentification]") {
   Elements image = Image();
   image[0x04000500] = {dicom::kSQ, Item({{0x04000510, {dicom::kUI, kExplicitLittle}},

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "libs/dicom/file_meta.h"
 #include "services/deidentification/values.h"
@@ -50,6 +49,16 @@ bool IsNumberText(absl::string_view value) {
     return absl::ascii_isdigit(c) || c == '.' || c == '+' || c == '-' || c == 'e' || c == 'E' ||
            c == '\\' || c == ' ' || c == '\0';
   });
+}
+
+// One value of a coded string (PS3.5 6.2), with the punctuation that devices write into some. What
+// is none is a text in the wrong place.
+bool IsCodeString(absl::string_view value) {
+  value = Trimmed(value);
+  return value.size() <= 16 && std::all_of(value.begin(), value.end(), [](unsigned char c) {
+           return absl::ascii_isupper(c) || absl::ascii_isdigit(c) || c == ' ' || c == '_' ||
+                  c == '-' || c == '.' || c == '/' || c == '+';
+         });
 }
 
 // Times hold digits and their separators.
@@ -286,6 +295,12 @@ dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Elem
     case dicom::kTM:
       return IsTimeText(value) ? Action::kKeep : Count(Done::kRemoved, Action::kDrop);
     case dicom::kCS:
+      for (absl::string_view one : absl::StrSplit(value, '\\')) {
+        if (!IsCodeString(one) || HasWord(one, context_.patient_words)) {
+          return TakeWordsOut(vr, value, replacement);
+        }
+      }
+      break;
     case dicom::kLO:
     case dicom::kSH:
     case dicom::kST:
@@ -314,11 +329,19 @@ dicom::RewriteRules::Action ObjectRules::TakeWordsOut(Vr vr, absl::string_view v
   }
   if (vr != dicom::kCS) return Count(Done::kRemoved, Action::kDrop);
   // The other values of an image type keep their places.
-  std::vector<absl::string_view> values = absl::StrSplit(value, '\\');
-  for (absl::string_view& one : values) {
-    if (HasWord(one, context_.patient_words)) one = absl::string_view();
+  replacement.clear();
+  bool first = true;
+  for (absl::string_view one : absl::StrSplit(value, '\\')) {
+    if (!first) replacement.push_back('\\');
+    first = false;
+    if (IsCodeString(one)) {
+      if (HasWord(one, context_.patient_words)) continue;
+      replacement.append(one.data(), one.size());
+    } else {
+      replacement += vocabulary_.Clean(Trimmed(one), context_.identifying);
+    }
   }
-  replacement = absl::StrJoin(values, "\\");
+  if (replacement == value) return Action::kKeep;
   return Count(Done::kTextsCleaned, Action::kReplace);
 }
 
