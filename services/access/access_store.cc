@@ -27,7 +27,9 @@ const std::vector<store::Migration> kMigrations = {
       "applicant TEXT NOT NULL, request_id TEXT NOT NULL, body TEXT NOT NULL, "
       "UNIQUE (applicant, request_id))",
       "CREATE TABLE permits (id TEXT PRIMARY KEY, revoked BIGINT NOT NULL, "
-      "expires BIGINT NOT NULL, body TEXT NOT NULL, jws TEXT NOT NULL)"}}};
+      "expires BIGINT NOT NULL, body TEXT NOT NULL, jws TEXT NOT NULL)"}},
+    {"what an invitation was used for",
+     {"ALTER TABLE invitations ADD COLUMN requests_sha256 TEXT NOT NULL DEFAULT ''"}}};
 
 // Messages are kept as base64 of their bytes: both engines store it alike, and fields can be added.
 template <typename Message>
@@ -64,6 +66,41 @@ void AddPermitRow(soci::session& sql, const PermitRow& row) {
   long long expires = row.permit.expire_time().seconds();
   sql << "INSERT INTO permits (id, revoked, expires, body, jws) VALUES (:id, 0, :e, :b, :j)",
       use(row.permit.id()), use(expires), use(body), use(row.jws);
+}
+
+// Whether the secret lets `node` in with these signing requests. kAgain: it did so before.
+enum class Use { kFirst, kAgain };
+absl::StatusOr<Use> JudgeInvitation(soci::session& sql, const InvitationUse& use_of,
+                                    absl::Time now) {
+  std::string invited, requests;
+  long long expires = 0, used = 0, state = 0;
+  sql << "SELECT i.node, i.expires, i.used, i.requests_sha256, n.state FROM invitations i "
+         "JOIN nodes n ON n.name = i.node WHERE i.secret_sha256 = :s",
+      use(use_of.secret_sha256), into(invited), into(expires), into(used), into(requests),
+      into(state);
+  if (!sql.got_data() || invited != use_of.node) {
+    return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_INVALID",
+                       "this token invites no node of this name; ask the hub's operator for one");
+  }
+  const bool expired = absl::ToUnixSeconds(now) >= expires;
+  if (used != 0) {
+    // Certificates for the same keys are of use to nobody else.
+    if (!expired && state == v1::Node::STATE_MEMBER && requests == use_of.requests_sha256) {
+      return Use::kAgain;
+    }
+    return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_USED",
+                       "this token was used before; if it was not you, tell the hub's operator, "
+                       "who can remove the node and invite it anew");
+  }
+  if (expired) {
+    return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_EXPIRED",
+                       "this token has expired; ask the hub's operator for a new one");
+  }
+  if (state != v1::Node::STATE_INVITED) {
+    return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_INVALID",
+                       "the node is not invited any more; ask the hub's operator for a new token");
+  }
+  return Use::kFirst;
 }
 
 long long Raise(soci::session& sql) {
@@ -104,29 +141,20 @@ absl::Status AccessStore::AddInvitation(const Invitation& invitation) {
   });
 }
 
-absl::Status AccessStore::UseInvitation(const std::string& node, const std::string& secret_sha256,
-                                        absl::Time now) {
+absl::Status AccessStore::CheckInvitation(const InvitationUse& use_of, absl::Time now) {
+  return database_->Read(
+      [&](soci::session& sql) { return JudgeInvitation(sql, use_of, now).status(); });
+}
+
+absl::Status AccessStore::UseInvitation(const InvitationUse& use_of, absl::Time now) {
   return database_->Transact([&](soci::session& sql) -> absl::Status {
-    std::string invited;
-    long long expires = 0, used = 0;
-    sql << "SELECT node, expires, used FROM invitations WHERE secret_sha256 = :s",
-        use(secret_sha256), into(invited), into(expires), into(used);
-    if (!sql.got_data() || invited != node) {
-      return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_INVALID",
-                         "this token invites no node of this name; ask the hub's operator for one");
-    }
-    if (used != 0) {
-      return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_USED",
-                         "this token was used before; if it was not you, tell the hub's operator, "
-                         "who can remove the node and invite it anew");
-    }
-    if (absl::ToUnixSeconds(now) >= expires) {
-      return base::Error(absl::StatusCode::kUnauthenticated, "INVITATION_EXPIRED",
-                         "this token has expired; ask the hub's operator for a new one");
-    }
+    ASSIGN_OR_RETURN(Use which, JudgeInvitation(sql, use_of, now));
+    if (which == Use::kAgain) return absl::OkStatus();
     long long member = v1::Node::STATE_MEMBER;
-    sql << "UPDATE invitations SET used = 1 WHERE secret_sha256 = :s", use(secret_sha256);
-    sql << "UPDATE nodes SET state = :s, reason = '' WHERE name = :n", use(member), use(node);
+    sql << "UPDATE invitations SET used = 1, requests_sha256 = :r WHERE secret_sha256 = :s",
+        use(use_of.requests_sha256), use(use_of.secret_sha256);
+    sql << "UPDATE nodes SET state = :s, reason = '' WHERE name = :n", use(member),
+        use(use_of.node);
     return absl::OkStatus();
   });
 }
@@ -176,6 +204,10 @@ absl::Status AccessStore::SetNodeState(const std::string& name,
     long long next = to;
     sql << "UPDATE nodes SET state = :s, reason = :r WHERE name = :n", use(next), use(reason),
         use(name);
+    // Neither a token that was not used yet nor the repeat of one lets a removed node in again.
+    if (to == v1::Node::STATE_REMOVED) {
+      sql << "DELETE FROM invitations WHERE node = :n", use(name);
+    }
     Raise(sql);
     return absl::OkStatus();
   });
@@ -304,7 +336,7 @@ absl::StatusOr<std::vector<std::string>> AccessStore::RevokedPermits(absl::Time 
   std::vector<std::string> out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
     out.clear();
-    long long seconds = absl::ToUnixSeconds(now);
+    long long seconds = absl::ToUnixSeconds(now - kRevokedKept);
     std::string id;
     soci::statement statement =
         (sql.prepare << "SELECT id FROM permits WHERE revoked = 1 AND expires > :n ORDER BY id",

@@ -26,6 +26,13 @@ struct Invitation {
   bool used = false;
 };
 
+// Somebody with an invitation's secret who wants certificates.
+struct InvitationUse {
+  std::string node;
+  std::string secret_sha256;    // hex
+  std::string requests_sha256;  // hex; of the signing requests
+};
+
 struct NodeRow {
   std::string name;
   v1::Node::State state = v1::Node::STATE_UNSPECIFIED;
@@ -47,17 +54,19 @@ class AccessStore {
 
   // Errors: ALREADY_EXISTS (NODE_EXISTS) while the node is a member or suspended.
   absl::Status AddInvitation(const Invitation& invitation);
-  // Marks the invitation as used and the node as a member, in one step, so that a token works once
-  // even when it is shown twice at the same time.
+  // Whether UseInvitation would succeed now. Errors: as UseInvitation.
+  absl::Status CheckInvitation(const InvitationUse& use, absl::Time now);
+  // Marks the invitation as used and the invited node as a member, in one step, so that a token
+  // works once even when it is shown twice at the same time. Until it expires the same signing
+  // requests succeed again while the node is a member: the answer may have been lost.
   // Errors: UNAUTHENTICATED (INVITATION_INVALID, INVITATION_USED, INVITATION_EXPIRED).
-  absl::Status UseInvitation(const std::string& node, const std::string& secret_sha256,
-                             absl::Time now);
+  absl::Status UseInvitation(const InvitationUse& use, absl::Time now);
 
   absl::StatusOr<std::vector<NodeRow>> Nodes();
   // Errors: NOT_FOUND (NODE_NOT_FOUND).
   absl::StatusOr<NodeRow> Node(const std::string& name);
-  // Errors: NOT_FOUND (NODE_NOT_FOUND), FAILED_PRECONDITION (NODE_STATE) when it is in no state of
-  // `from`.
+  // The invitations of a node that is removed go with it. Errors: NOT_FOUND (NODE_NOT_FOUND),
+  // FAILED_PRECONDITION (NODE_STATE) when it is in no state of `from`.
   absl::Status SetNodeState(const std::string& name, const std::vector<v1::Node::State>& from,
                             v1::Node::State to, const std::string& reason);
   absl::Status SetCertificateExpiry(const std::string& name, absl::Time expires);
@@ -78,7 +87,9 @@ class AccessStore {
   absl::StatusOr<PermitRow> GetPermit(const std::string& id);
   // Revokes and raises the epoch in one step; returns the epoch. Revoking twice changes nothing.
   absl::StatusOr<int64_t> RevokePermit(const std::string& id, const std::string& reason);
-  // Ids of revoked permits that would still be in force at `now`.
+  // Ids of revoked permits that would still be in force at `now`, or were until kRevokedKept before:
+  // at a site whose clock is late they still would be.
+  static constexpr absl::Duration kRevokedKept = absl::Hours(24);
   absl::StatusOr<std::vector<std::string>> RevokedPermits(absl::Time now);
 
   absl::StatusOr<int64_t> Epoch();

@@ -127,14 +127,24 @@ absl::Duration IdentityFolders::LookAgain() const {
   return std::clamp(shortest / kLooks, absl::Seconds(1), absl::Minutes(1));
 }
 
-std::vector<v1::SigningRequest> IdentityFolders::Prepare() {
+absl::StatusOr<std::vector<v1::SigningRequest>> IdentityFolders::Prepare() {
   prepared_.clear();
   std::vector<v1::SigningRequest> out;
+  const std::string folder = root_ + "/.prepared";
+  RETURN_IF_ERROR(base::MakeDirectories(folder, 0700));
   for (const std::string& service : services_) {
-    crypto::PrivateKey key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+    const std::string path = absl::StrCat(folder, "/", service);
+    ASSIGN_OR_RETURN(crypto::PrivateKey key, crypto::PrivateKey::LoadOrGenerate(
+                                                 path + ".key", crypto::KeyType::kP256));
+    // The request is kept too: signing it again would give other bytes.
+    absl::StatusOr<std::string> csr = base::ReadFile(path + ".csr", 64 << 10);
+    if (!csr.ok()) {
+      csr = crypto::CreateSigningRequest(key);
+      RETURN_IF_ERROR(base::WriteFileAtomically(path + ".csr", *csr, 0600));
+    }
     v1::SigningRequest request;
     request.set_service(service);
-    request.set_csr_pem(crypto::CreateSigningRequest(key));
+    request.set_csr_pem(*std::move(csr));
     out.push_back(std::move(request));
     prepared_.emplace_back(service, std::move(key));
   }
@@ -149,7 +159,8 @@ absl::Status IdentityFolders::Install(const std::vector<v1::ServiceCertificate>&
     }
     return nullptr;
   };
-  // All or none: a half-renewed site would be harder to understand than an old one.
+  // All are judged before anything is written: a half-renewed site would be harder to understand
+  // than an old one.
   for (const auto& [service, key] : prepared_) {
     const std::string* pem = certificate_of(service);
     if (pem == nullptr || !crypto::Matches(*pem, key)) {
@@ -157,9 +168,9 @@ absl::Status IdentityFolders::Install(const std::vector<v1::ServiceCertificate>&
                          absl::StrCat("the hub sent no certificate for the key of ", service));
     }
   }
+  const std::string version = base::NewId("");
   for (const auto& [service, key] : prepared_) {
     const std::string folder = absl::StrCat(root_, "/", service);
-    const std::string version = base::NewId("");
     RETURN_IF_ERROR(base::MakeDirectories(absl::StrCat(folder, "/", version), 0700));
     crypto::Secret key_pem(key.ToPem());
     RETURN_IF_ERROR(base::WriteFileAtomically(absl::StrCat(folder, "/", version, "/tls.key"),
@@ -168,6 +179,9 @@ absl::Status IdentityFolders::Install(const std::vector<v1::ServiceCertificate>&
                                               *certificate_of(service), 0644));
     RETURN_IF_ERROR(
         base::WriteFileAtomically(absl::StrCat(folder, "/", version, "/ca.crt"), ca_pem, 0644));
+  }
+  for (const auto& [service, key] : prepared_) {
+    const std::string folder = absl::StrCat(root_, "/", service);
     const std::string fresh = absl::StrCat(folder, "/.current-", version);
     if (symlink(version.c_str(), fresh.c_str()) != 0 ||
         rename(fresh.c_str(), absl::StrCat(folder, "/current").c_str()) != 0) {
@@ -183,6 +197,8 @@ absl::Status IdentityFolders::Install(const std::vector<v1::ServiceCertificate>&
     }
   }
   prepared_.clear();
+  std::error_code ignored;
+  std::filesystem::remove_all(root_ + "/.prepared", ignored);
   return absl::OkStatus();
 }
 

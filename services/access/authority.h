@@ -64,11 +64,14 @@ class IdentityFolders {
   // True when every service has an identity.
   bool Complete() const;
 
-  // A fresh key for every service, kept until Install, and the requests to send.
-  std::vector<v1::SigningRequest> Prepare();
-  // Writes `<root>/<service>/<serial>/{tls.key,tls.crt,ca.crt}` and swaps the link `current`.
+  // A fresh key for every service and the requests to send. Both are kept in `<root>/.prepared`
+  // (0600) until Install, and the same are returned again, also after a restart: what was sent may
+  // have been signed although no answer came. Errors: those of the files.
+  absl::StatusOr<std::vector<v1::SigningRequest>> Prepare();
+  // Writes `<root>/<service>/<version>/{tls.key,tls.crt,ca.crt}` for every service, then swaps each
+  // link `current`, one after the other; every link leads to a complete identity at any time.
   // Errors: INVALID_ARGUMENT (CERTIFICATE_INVALID) when a certificate is missing or for another
-  // key; nothing is changed then.
+  // key, and those of the files before the first swap: nothing is changed then.
   absl::Status Install(const std::vector<v1::ServiceCertificate>& certificates,
                        const std::string& ca_pem);
 

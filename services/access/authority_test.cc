@@ -15,7 +15,7 @@ TEST_CASE("authority: certificates that live for seconds are not due before half
   REQUIRE_VALUE(Authority authority,
                 Authority::Open(folder / "authority", "mesh", absl::Seconds(30), clock));
   IdentityFolders folders(folder / "identity", {"access", "relay"});
-  std::vector<v1::SigningRequest> asked = folders.Prepare();
+  REQUIRE_VALUE(std::vector<v1::SigningRequest> asked, folders.Prepare());
   google::protobuf::RepeatedPtrField<v1::SigningRequest> list(asked.begin(), asked.end());
   REQUIRE_VALUE(auto certificates, authority.IssueForNode("lisbon", list));
   REQUIRE_OK(folders.Install(certificates, authority.certificate_pem()));

@@ -25,6 +25,15 @@ bool IsNodeName(const std::string& name) {
          name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
 }
 
+std::string DigestOf(const google::protobuf::RepeatedPtrField<v1::SigningRequest>& requests) {
+  std::string all;
+  for (const v1::SigningRequest& request : requests) {
+    absl::StrAppend(&all, request.service().size(), ":", request.service(),
+                    request.csr_pem().size(), ":", request.csr_pem());
+  }
+  return crypto::Sha256Hex(all);
+}
+
 v1::Node ToNode(const NodeRow& row, const std::vector<Presence>& presences) {
   v1::Node out;
   out.set_name(row.name);
@@ -99,11 +108,14 @@ absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
 }
 
 absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse& response) {
+  const InvitationUse use{request.node(), crypto::Sha256Hex(request.secret()),
+                          DigestOf(request.signing_requests())};
+  // A stranger gets no further than a look-up.
+  RETURN_IF_ERROR(deps_.store.CheckInvitation(use, deps_.clock.Now()));
   // Certificates first: a request that cannot be signed must not use the invitation up.
   ASSIGN_OR_RETURN(std::vector<v1::ServiceCertificate> certificates,
                    deps_.authority.IssueForNode(request.node(), request.signing_requests()));
-  RETURN_IF_ERROR(deps_.store.UseInvitation(request.node(), crypto::Sha256Hex(request.secret()),
-                                            deps_.clock.Now()));
+  RETURN_IF_ERROR(deps_.store.UseInvitation(use, deps_.clock.Now()));
   RETURN_IF_ERROR(deps_.store.SetCertificateExpiry(request.node(), deps_.authority.NextExpiry()));
   for (auto& certificate : certificates) *response.add_certificates() = std::move(certificate);
   response.set_ca_pem(deps_.authority.certificate_pem());

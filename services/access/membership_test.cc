@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Enrolment, renewal, trust bundles and people's tokens, without a network.
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/files.h"
@@ -99,9 +102,102 @@ TEST_CASE("enrolment: an invitation gives a node certificates of its own name, o
                  "FILE_NOT_FOUND");
   Site thief(hub);
   REQUIRE_REASON(thief.Enrol(token), StatusCode::kUnauthenticated, "INVITATION_USED");
+}
+
+TEST_CASE("enrolment: an answer that got lost is given again for the same keys, while it is fresh") {
+  Hub hub;
+  const std::string token = hub.Invite("lisbon");
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(base::WriteFileAtomically(folder / "invitation", token));
+  bool lost = true;
+  v1::EnrolRequest first, last;
+  auto start = [&] {
+    // A new process each time.
+    NodeMembership membership(IdentityFolders(folder / "identity", {"access", "relay"}), hub.clock);
+    return membership.EnrolOnce(
+        "lisbon", "mesh", folder / "invitation",
+        [&](const InvitationToken&,
+            const v1::EnrolRequest& request) -> absl::StatusOr<v1::EnrolResponse> {
+          last = request;
+          if (lost) first = request;
+          v1::EnrolResponse response;
+          absl::Status status = hub.enrolment->Enrol(request, response);
+          if (!status.ok()) return status;
+          if (lost) return base::Error(StatusCode::kUnavailable, "LOST", "the connection broke");
+          return response;
+        });
+  };
+  REQUIRE_REASON(start(), StatusCode::kUnavailable, "LOST");
+  struct stat facts{};
+  REQUIRE(stat((folder / "identity/.prepared/relay.key").c_str(), &facts) == 0);
+  CHECK((facts.st_mode & 0777) == 0600);
+  lost = false;
+  REQUIRE_OK(start());
+  CHECK(first.SerializeAsString() == last.SerializeAsString());
+  REQUIRE_REASON(base::ReadFile(folder / "identity/.prepared/relay.key"), StatusCode::kNotFound,
+                 "FILE_NOT_FOUND");
+  // Not for other keys, not when the invitation is over, not for a node that was removed.
+  v1::EnrolRequest other = first;
+  other.mutable_signing_requests(0)->set_csr_pem(other.signing_requests(1).csr_pem());
   v1::EnrolResponse response;
-  REQUIRE_REASON(hub.enrolment->Enrol(site.sent, response), StatusCode::kUnauthenticated,
+  REQUIRE_REASON(hub.enrolment->Enrol(other, response), StatusCode::kUnauthenticated,
                  "INVITATION_USED");
+  REQUIRE_OK(hub.enrolment->Enrol(first, response));
+  hub.clock.Advance(absl::Hours(25));
+  REQUIRE_REASON(hub.enrolment->Enrol(first, response), StatusCode::kUnauthenticated,
+                 "INVITATION_USED");
+}
+
+TEST_CASE("enrolment: a removed node's invitations are worth nothing") {
+  Hub hub;
+  const std::string early = hub.Invite("lisbon");
+  REQUIRE_OK(hub.enrolment->Remove("lisbon"));
+  Site site(hub);
+  REQUIRE_REASON(site.Enrol(early), StatusCode::kUnauthenticated, "INVITATION_INVALID");
+  REQUIRE_VALUE(NodeRow removed, hub.store->Node("lisbon"));
+  CHECK(removed.state == v1::Node::STATE_REMOVED);
+  // Nor does the repeat of one that was used come back with a later membership.
+  REQUIRE_OK(site.Enrol(hub.Invite("lisbon")));
+  const v1::EnrolRequest used = site.sent;
+  REQUIRE_OK(hub.enrolment->Remove("lisbon"));
+  Site next(hub);
+  REQUIRE_OK(next.Enrol(hub.Invite("lisbon")));
+  v1::EnrolResponse response;
+  REQUIRE_REASON(hub.enrolment->Enrol(used, response), StatusCode::kUnauthenticated,
+                 "INVITATION_INVALID");
+}
+
+TEST_CASE("enrolment: a stranger's requests are not even read") {
+  Hub hub;
+  hub.Invite("lisbon");
+  v1::EnrolRequest request;
+  request.set_node("lisbon");
+  request.set_secret("guessed");
+  request.add_signing_requests()->set_csr_pem("no request at all");
+  v1::EnrolResponse response;
+  REQUIRE_REASON(hub.enrolment->Enrol(request, response), StatusCode::kUnauthenticated,
+                 "INVITATION_INVALID");
+}
+
+TEST_CASE("permits: a revoked one is named a day longer than it would have been in force") {
+  Hub hub;
+  PermitRow row;
+  row.permit.set_id("permit-x");
+  row.permit.mutable_expire_time()->set_seconds(
+      absl::ToUnixSeconds(hub.clock.Now() + absl::Hours(1)));
+  v1::Request request;
+  request.set_id("req-x");
+  REQUIRE_OK(hub.store->AddRequest(request, "once"));
+  REQUIRE_OK(hub.store->ChangeRequest("req-x", [&](v1::Request&, std::optional<PermitRow>& permit) {
+    permit = row;
+    return absl::OkStatus();
+  }));
+  REQUIRE_OK(hub.store->RevokePermit("permit-x", "withdrawn"));
+  const absl::Time expires = hub.clock.Now() + absl::Hours(1);
+  REQUIRE_VALUE(auto revoked, hub.store->RevokedPermits(expires + absl::Hours(23)));
+  CHECK(revoked == std::vector<std::string>{"permit-x"});
+  REQUIRE_VALUE(revoked, hub.store->RevokedPermits(expires + absl::Hours(25)));
+  CHECK(revoked.empty());
 }
 
 TEST_CASE("enrolment: late, foreign and bent invitations are refused, and say why") {
@@ -177,7 +273,12 @@ TEST_CASE("identity folders: renewal is due at half life, and is all or nothing"
     REQUIRE_OK(certificates);
     return *certificates;
   };
-  auto certificates = issue(folders.Prepare());
+  auto prepare = [&] {
+    auto requests = folders.Prepare();
+    REQUIRE_OK(requests);
+    return *requests;
+  };
+  auto certificates = issue(prepare());
   auto half = certificates;
   half.pop_back();
   REQUIRE_REASON(folders.Install(half, hub.authority->certificate_pem()),
@@ -188,7 +289,7 @@ TEST_CASE("identity folders: renewal is due at half life, and is all or nothing"
   CHECK_FALSE(folders.NeedRenewal(hub.clock.Now() + absl::Hours(24 * 14)));
   CHECK(folders.NeedRenewal(hub.clock.Now() + absl::Hours(24 * 16)));
   // Certificates for keys of another time are refused, and the old ones stay.
-  folders.Prepare();
+  prepare();
   REQUIRE_REASON(folders.Install(certificates, hub.authority->certificate_pem()),
                  StatusCode::kInvalidArgument, "CERTIFICATE_INVALID");
   CHECK(folders.Complete());

@@ -40,7 +40,9 @@ absl::Status NodeMembership::EnrolOnce(const std::string& node, const std::strin
   v1::EnrolRequest request;
   request.set_node(node);
   request.set_secret(invitation.secret);
-  for (v1::SigningRequest& signing : folders_.Prepare()) {
+  // After a crash the same keys are sent again, for which the hub repeats its answer.
+  ASSIGN_OR_RETURN(std::vector<v1::SigningRequest> prepared, folders_.Prepare());
+  for (v1::SigningRequest& signing : prepared) {
     *request.add_signing_requests() = std::move(signing);
   }
   ASSIGN_OR_RETURN(v1::EnrolResponse response, send(invitation, request));
@@ -56,7 +58,8 @@ absl::Status NodeMembership::EnrolOnce(const std::string& node, const std::strin
 absl::Status NodeMembership::RenewOnce(const SendRenew& send) {
   if (!folders_.NeedRenewal(clock_.Now())) return absl::OkStatus();
   v1::RenewCertificatesRequest request;
-  for (v1::SigningRequest& signing : folders_.Prepare()) {
+  ASSIGN_OR_RETURN(std::vector<v1::SigningRequest> prepared, folders_.Prepare());
+  for (v1::SigningRequest& signing : prepared) {
     *request.add_signing_requests() = std::move(signing);
   }
   ASSIGN_OR_RETURN(v1::RenewCertificatesResponse response, send(request));

@@ -203,7 +203,8 @@ class HubApp final : public rpc::App {
   absl::Status RenewOwn() {
     if (!folders_.NeedRenewal(SystemTime().Now())) return absl::OkStatus();
     std::vector<v1::ServiceCertificate> certificates;
-    for (const v1::SigningRequest& request : folders_.Prepare()) {
+    ASSIGN_OR_RETURN(std::vector<v1::SigningRequest> prepared, folders_.Prepare());
+    for (const v1::SigningRequest& request : prepared) {
       v1::ServiceCertificate certificate;
       certificate.set_service(request.service());
       ASSIGN_OR_RETURN(
