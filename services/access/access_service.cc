@@ -125,7 +125,7 @@ Status HubAccessService::RevokePermit(ServerContext* c, const v1::RevokePermitRe
                       ASSIGN_OR_RETURN(int64_t epoch, permits_.Revoke(q->id(), q->reason()));
                       ASSIGN_OR_RETURN(v1::TrustBundle bundle, permits_.Bundle());
                       std::vector<std::string> told, missing;
-                      push_(bundle, told, missing);
+                      RETURN_IF_ERROR(push_(bundle, told, missing));
                       r->mutable_nodes_told()->Add(told.begin(), told.end());
                       r->mutable_nodes_missing()->Add(missing.begin(), missing.end());
                       r->set_epoch(epoch);

@@ -20,12 +20,9 @@
 #include "services/access/policy_keeper.h"
 #include "services/access/requests.h"
 #include "services/access/trust_keeper.h"
+#include "services/access/trust_push.h"
 
 namespace oncomesh::access {
-
-// Tells connected nodes of a new bundle. Fills which have confirmed it and which have not.
-using PushTrust = std::function<void(const v1::TrustBundle& bundle, std::vector<std::string>& told,
-                                     std::vector<std::string>& missing)>;
 
 class HubAccessService final : public v1::AccessService::Service {
  public:

@@ -3,13 +3,11 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "libs/base/error.h"
-#include "libs/base/log.h"
 #include "libs/base/status_macros.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
@@ -98,34 +96,17 @@ DatasetLookup MakeDatasetLookup(const config::v1::AccessConfig& config) {
   };
 }
 
-PushTrust MakePushTrust(const config::v1::AccessConfig& config, RelayControl& relay) {
-  return [config, &relay](const v1::TrustBundle& bundle, std::vector<std::string>& told,
-                          std::vector<std::string>& missing) {
-    absl::StatusOr<std::vector<Presence>> nodes = relay.Nodes();
-    if (!nodes.ok()) {
-      base::LogError("trust.push_failed", nodes.status());
-      return;
-    }
-    std::vector<std::pair<std::string, std::future<bool>>> answers;
-    for (const Presence& node : *nodes) {
-      if (!node.connected) {
-        missing.push_back(node.node);
-        continue;
-      }
-      answers.emplace_back(node.node, std::async(std::launch::async, [&bundle, &config, &node] {
-                             rpc::ChannelOptions options =
-                                 To(config, config.service().relay_address(), "hub/relay");
-                             options.node = node.node;
-                             auto stub = v1::TrustService::NewStub(rpc::Connect(options));
-                             grpc::ClientContext context;
-                             rpc::SetDeadline(context, kPushTimeout);
-                             v1::PushTrustBundleRequest request;
-                             *request.mutable_bundle() = bundle;
-                             v1::PushTrustBundleResponse response;
-                             return stub->PushTrustBundle(&context, request, &response).ok();
-                           }));
-    }
-    for (auto& [node, answer] : answers) (answer.get() ? told : missing).push_back(node);
+SendTrust MakeSendTrust(const config::v1::AccessConfig& config) {
+  return [config](const std::string& node, const v1::TrustBundle& bundle) {
+    rpc::ChannelOptions options = To(config, config.service().relay_address(), "hub/relay");
+    options.node = node;
+    auto stub = v1::TrustService::NewStub(rpc::Connect(options));
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, kPushTimeout);
+    v1::PushTrustBundleRequest request;
+    *request.mutable_bundle() = bundle;
+    v1::PushTrustBundleResponse response;
+    return stub->PushTrustBundle(&context, request, &response).ok();
   };
 }
 

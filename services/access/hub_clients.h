@@ -19,7 +19,7 @@ std::unique_ptr<RelayControl> MakeRelayControl(const config::v1::AccessConfig& c
 
 DatasetLookup MakeDatasetLookup(const config::v1::AccessConfig& config);
 
-// Calls PushTrustBundle at every connected node, all at once, each within two seconds.
-PushTrust MakePushTrust(const config::v1::AccessConfig& config, RelayControl& relay);
+// Through the hub's relay, at most 2 s per node.
+SendTrust MakeSendTrust(const config::v1::AccessConfig& config);
 
 }  // namespace oncomesh::access

@@ -16,6 +16,7 @@
 #include "services/access/node_membership.h"
 #include "services/access/people.h"
 #include "services/access/trust_keeper.h"
+#include "services/access/trust_push.h"
 
 namespace oncomesh::access {
 namespace {
@@ -25,7 +26,10 @@ using absl::StatusCode;
 // A relay that remembers what it was told.
 class RememberingRelay final : public RelayControl {
  public:
-  absl::StatusOr<std::vector<Presence>> Nodes() override { return std::vector<Presence>(); }
+  absl::StatusOr<std::vector<Presence>> Nodes() override {
+    if (away) return base::Error(StatusCode::kUnavailable, "RELAY_AWAY", "it does not answer");
+    return presences;
+  }
   absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch) override {
     suspended = nodes;
     last_epoch = epoch;
@@ -33,6 +37,8 @@ class RememberingRelay final : public RelayControl {
   }
   std::vector<std::string> suspended;
   int64_t last_epoch = 0;
+  std::vector<Presence> presences;
+  bool away = false;
 };
 
 struct Hub {
@@ -260,6 +266,38 @@ TEST_CASE("membership: who holds the keys of a removed node stays out while its 
   CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
   hub.Invite("lisbon");
   CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
+}
+
+TEST_CASE("trust push: every member that has not confirmed is named, whatever the relay knows") {
+  Hub hub;
+  for (const char* node : {"ghent", "lisbon", "porto", "turin"}) {
+    Site site(hub);
+    REQUIRE_OK(site.Enrol(hub.Invite(node), node));
+  }
+  hub.Invite("vienna");  // no member yet
+  REQUIRE_OK(hub.enrolment->Suspend("turin", "looking into it"));
+  auto presence = [](const std::string& node, bool connected) {
+    Presence out;
+    out.node = node;
+    out.connected = connected;
+    return out;
+  };
+  // The relay was started again: of ghent, which is away, it knows nothing.
+  hub.relay.presences = {presence("lisbon", true), presence("porto", true),
+                         presence("turin", false)};
+  PushTrust push = MakePushTrust(
+      *hub.store, hub.relay,
+      [](const std::string& node, const v1::TrustBundle&) { return node == "lisbon"; });
+  std::vector<std::string> told, missing;
+  REQUIRE_OK(push({}, told, missing));
+  CHECK(told == std::vector<std::string>{"lisbon"});
+  CHECK(missing == std::vector<std::string>{"ghent", "porto"});
+  told.clear();
+  missing.clear();
+  hub.relay.away = true;
+  REQUIRE_OK(push({}, told, missing));
+  CHECK(told.empty());
+  CHECK(missing == std::vector<std::string>{"ghent", "lisbon", "porto"});
 }
 
 TEST_CASE("identity folders: renewal is due at half life, and is all or nothing") {

@@ -162,7 +162,7 @@ class HubApp final : public rpc::App {
     enrolment_.emplace(Enrolment::Deps{*store_, *authority_, *relay_, SystemTime(),
                                        base::SystemRandom::Get(), config_.service().trust_domain(),
                                        config_.front_door_address()});
-    PushTrust push = MakePushTrust(config_, *relay_);
+    PushTrust push = MakePushTrust(*store_, *relay_, MakeSendTrust(config_));
     rpc::CallGuard::Deps deps = GuardDeps(config_);
     deps.authenticator = &*people_;
     deps.auditor = log_.get();
@@ -183,7 +183,9 @@ class HubApp final : public rpc::App {
     enrolment_service_.emplace(*guard_, *enrolment_, [this, push] {
       absl::StatusOr<v1::TrustBundle> bundle = permits_->Bundle();
       std::vector<std::string> told, missing;
-      if (bundle.ok()) push(*bundle, told, missing);
+      absl::Status status = bundle.ok() ? push(*bundle, told, missing) : bundle.status();
+      // They pull it soon.
+      if (!status.ok()) base::LogError("trust.push_failed", status);
     });
     trust_service_.emplace(
         *guard_,
