@@ -357,6 +357,37 @@ TEST_CASE("trust: a bundle is kept over a restart and never goes back") {
   CHECK(kept.fetched == clock.Now());
 }
 
+TEST_CASE("trust: a restart does not forget when the hub was last heard") {
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  auto open = [&] {
+    auto keeper = TrustKeeper::Open(folder.path(), clock, [] { return absl::Minutes(10); });
+    REQUIRE_OK(keeper);
+    return *std::move(keeper);
+  };
+  const absl::Time first = clock.Now();
+  v1::TrustBundle bundle;
+  bundle.set_epoch(7);
+  {
+    auto keeper = open();
+    REQUIRE_OK(keeper->Accept(bundle));
+    clock.Advance(absl::Seconds(59));
+    REQUIRE_OK(keeper->Accept(bundle));
+  }
+  {
+    // Less than a tenth behind is not worth a write.
+    REQUIRE_VALUE(KeptBundle kept, open()->Get());
+    CHECK(kept.fetched == first);
+  }
+  {
+    auto keeper = open();
+    clock.Advance(absl::Hours(5));
+    REQUIRE_OK(keeper->Accept(bundle));
+  }
+  REQUIRE_VALUE(KeptBundle kept, open()->Get());
+  CHECK(kept.fetched == clock.Now());
+}
+
 // People over one issuer whose keys can be changed.
 struct SignIn {
   SignIn() {

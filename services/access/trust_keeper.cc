@@ -24,9 +24,10 @@ bool SameContent(v1::TrustBundle a, v1::TrustBundle b) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TrustKeeper>> TrustKeeper::Open(const std::string& state_dir,
-                                                               base::Clock& clock) {
-  std::unique_ptr<TrustKeeper> keeper(new TrustKeeper(state_dir + "/trust.binpb", clock));
+absl::StatusOr<std::unique_ptr<TrustKeeper>> TrustKeeper::Open(
+    const std::string& state_dir, base::Clock& clock, std::function<absl::Duration()> max_age) {
+  std::unique_ptr<TrustKeeper> keeper(
+      new TrustKeeper(state_dir + "/trust.binpb", clock, std::move(max_age)));
   absl::StatusOr<std::string> bytes = base::ReadFile(keeper->path_, 16 << 20);
   if (bytes.status().code() == absl::StatusCode::kNotFound) return keeper;
   RETURN_IF_ERROR(bytes.status());
@@ -38,6 +39,7 @@ absl::StatusOr<std::unique_ptr<TrustKeeper>> TrustKeeper::Open(const std::string
   }
   base::MutexLock lock(keeper->mutex_);
   keeper->kept_ = KeptBundle{stored.bundle(), absl::FromUnixSeconds(stored.fetch_time().seconds())};
+  keeper->stored_ = keeper->kept_->fetched;
   return keeper;
 }
 
@@ -65,12 +67,14 @@ absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
     }
     changed = !kept_.has_value() || !SameContent(kept_->bundle, bundle);
     KeptBundle fresh{bundle, clock_.Now()};
-    // The fetch time alone changes every few seconds; only news is worth a write to disk.
-    if (changed) {
+    // The fetch time alone changes every few seconds, which is not worth a write each time.
+    const absl::Duration max_age = max_age_ ? max_age_() : absl::Hours(1);
+    if (changed || fresh.fetched - stored_ >= max_age / 10) {
       v1::GetTrustBundleResponse stored;
       *stored.mutable_bundle() = bundle;
       stored.mutable_fetch_time()->set_seconds(absl::ToUnixSeconds(fresh.fetched));
       RETURN_IF_ERROR(base::WriteFileAtomically(path_, stored.SerializeAsString(), 0600));
+      stored_ = fresh.fetched;
     }
     kept_ = std::move(fresh);
   }

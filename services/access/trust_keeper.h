@@ -27,9 +27,12 @@ class TrustKeeper {
  public:
   using Fetch = std::function<absl::StatusOr<v1::TrustBundle>()>;
 
-  // Reads what a run before kept in `<state_dir>/trust.binpb`.
-  static absl::StatusOr<std::unique_ptr<TrustKeeper>> Open(const std::string& state_dir,
-                                                           base::Clock& clock);
+  // Reads what a run before kept in `<state_dir>/trust.binpb`. `max_age`: how old the bundle may be
+  // here (NodePolicy.max_trust_age_seconds); an hour when it is not given. What is on disk is at
+  // most a tenth of it behind, so that a restart without the hub loses no more of that time.
+  static absl::StatusOr<std::unique_ptr<TrustKeeper>> Open(
+      const std::string& state_dir, base::Clock& clock,
+      std::function<absl::Duration()> max_age = nullptr);
   ~TrustKeeper();
 
   // Errors: UNAVAILABLE (TRUST_NOT_YET) before the first bundle.
@@ -46,13 +49,16 @@ class TrustKeeper {
   void Stop();
 
  private:
-  TrustKeeper(std::string path, base::Clock& clock) : path_(std::move(path)), clock_(clock) {}
+  TrustKeeper(std::string path, base::Clock& clock, std::function<absl::Duration()> max_age)
+      : path_(std::move(path)), clock_(clock), max_age_(std::move(max_age)) {}
 
   const std::string path_;
   base::Clock& clock_;
+  const std::function<absl::Duration()> max_age_;
   std::function<void()> changed_;
   base::Mutex mutex_;
   std::optional<KeptBundle> kept_ ABSL_GUARDED_BY(mutex_);
+  absl::Time stored_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // fetch time on disk
   base::CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread puller_;

@@ -294,7 +294,9 @@ class NodeApp final : public rpc::App {
     ASSIGN_OR_RETURN(log_,
                      AuditLog::Open(state, config_.service().trust_domain(), site, SystemTime()));
     ASSIGN_OR_RETURN(policy_, PolicyKeeper::Open(config_.policy_file()));
-    ASSIGN_OR_RETURN(trust_, TrustKeeper::Open(state, SystemTime()));
+    ASSIGN_OR_RETURN(trust_, TrustKeeper::Open(state, SystemTime(), [this] {
+                       return absl::Seconds(policy_->Get().max_trust_age_seconds());
+                     }));
     auto hub = rpc::Connect({.target = config_.service().relay_address(),
                              .identity_dir = config_.identity_root() + "/access",
                              .trust_domain = config_.service().trust_domain(),
