@@ -160,7 +160,11 @@ bool IssuerKeys::Refresh(absl::string_view issuer) {
 absl::Duration IssuerKeys::FetchDue() {
   absl::Time next = absl::InfiniteFuture();
   for (const auto& source : sources_) {
-    if (!IsRemote(source->config)) continue;
+    if (!IsRemote(source->config)) {
+      LookAtFile(*source);
+      next = std::min(next, deps_.clock.Now() + kFileLook);
+      continue;
+    }
     bool mine = false;
     {
       base::MutexLock lock(mutex_);
@@ -173,6 +177,22 @@ absl::Duration IssuerKeys::FetchDue() {
     next = std::min(next, source->due);
   }
   return std::clamp(next - deps_.clock.Now(), absl::Seconds(1), absl::Hours(24));
+}
+
+void IssuerKeys::LookAtFile(Source& source) {
+  // A file that cannot be read has no keys, as for Issuers.
+  absl::StatusOr<std::string> jwks = base::ReadFile(source.config.jwks_file(), 1 << 20);
+  const std::string now = jwks.ok() ? *jwks : "";
+  std::function<void()> tell;
+  {
+    base::MutexLock lock(mutex_);
+    if (source.looked && source.jwks != now) tell = changed_;
+    source.looked = true;
+    source.jwks = now;
+  }
+  if (!tell) return;
+  base::Log(base::Level::kInfo, "issuer.keys_changed", {{"issuer", source.config.issuer()}});
+  tell();
 }
 
 // Called by the one thread that has set `busy`.
@@ -252,9 +272,7 @@ void IssuerKeys::Start(std::function<void()> changed) {
     base::MutexLock lock(mutex_);
     changed_ = std::move(changed);
   }
-  const bool any = std::any_of(sources_.begin(), sources_.end(),
-                               [](const auto& source) { return IsRemote(source->config); });
-  if (!any) return;
+  if (sources_.empty()) return;
   fetcher_ = std::thread([this] {
     while (true) {
       const absl::Duration wait = FetchDue();

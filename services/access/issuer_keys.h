@@ -37,6 +37,8 @@ class IssuerKeys {
   // A key that is not in the set makes it be fetched again, but not sooner than this after the last
   // attempt: strangers can make up as many kids as they like.
   static constexpr absl::Duration kSoonestRefresh = absl::Seconds(30);
+  // How often FetchDue looks whether a file of keys has changed.
+  static constexpr absl::Duration kFileLook = absl::Seconds(5);
 
   // Nothing is fetched yet. Errors: INVALID_ARGUMENT (CONFIG_INVALID) when an issuer does not name
   // exactly one source of keys, is named twice, or names an address that CheckHttpsUrl refuses.
@@ -60,7 +62,7 @@ class IssuerKeys {
   absl::Duration FetchDue();
 
   // FetchDue in a thread of its own, until Stop. `changed` is called (also by Refresh) after keys
-  // have changed.
+  // have changed, those of a file within kFileLook.
   void Start(std::function<void()> changed);
   void Stop();
 
@@ -73,10 +75,12 @@ class IssuerKeys {
     absl::Time due = absl::InfinitePast();
     bool failing = false;
     bool busy = false;
+    bool looked = false;  // `jwks` is what the file held at the last look
   };
   IssuerKeys(bool production, Deps deps) : production_(production), deps_(std::move(deps)) {}
 
   bool Fetch(Source& source);
+  void LookAtFile(Source& source);
   absl::StatusOr<std::string> Download(const config::v1::Issuer& issuer) const;
 
   const bool production_;

@@ -376,6 +376,38 @@ TEST_CASE(
   CHECK(other.kid != peeked.kid);
 }
 
+TEST_CASE("issuer keys: a key that is taken out of a file is no good any more") {
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  PrivateKey one = PrivateKey::Generate(crypto::KeyType::kP256);
+  PrivateKey two = PrivateKey::Generate(crypto::KeyType::kP256);
+  REQUIRE_OK(base::WriteFileAtomically(folder / "jwks.json", Jwks({{"one", &one}})));
+  google::protobuf::RepeatedPtrField<config::v1::Issuer> configured;
+  configured.Add()->set_issuer(kIssuer);
+  configured.Mutable(0)->add_audiences("oncomesh");
+  configured.Mutable(0)->set_jwks_file(folder / "jwks.json");
+  auto opened = IssuerKeys::Open(configured, folder.path(), true, {.clock = clock});
+  REQUIRE_OK(opened);
+  IssuerKeys& keys = **opened;
+  People people({}, [&] { return keys.Issuers(); }, clock);
+  std::promise<void> changed;
+  keys.Start([&] {
+    people.Forget();
+    changed.set_value();
+  });
+  const int64_t now = absl::ToUnixSeconds(clock.Now());
+  nlohmann::json claims = {
+      {"iss", kIssuer}, {"aud", "oncomesh"}, {"sub", "ana"}, {"iat", now}, {"exp", now + 3600}};
+  const std::string token = crypto::SignJws(one, "one", "JWT", claims.dump());
+  REQUIRE_OK(people.Authenticate(token));
+  CHECK(keys.FetchDue() <= IssuerKeys::kFileLook);
+  REQUIRE_OK(base::WriteFileAtomically(folder / "jwks.json", Jwks({{"two", &two}})));
+  keys.FetchDue();
+  changed.get_future().wait();
+  REQUIRE_REASON(people.Authenticate(token), StatusCode::kUnauthenticated, "TOKEN_KEY_UNKNOWN");
+  keys.Stop();
+}
+
 TEST_CASE("issuer keys: a configuration that names no source, or an unsafe one, does not start") {
   testing::TemporaryFolder folder;
   base::FakeClock clock;
