@@ -39,6 +39,9 @@ class EventLog {
   absl::StatusOr<audit::v1::AppendResponse> Append(const audit::v1::AppendRequest& request);
   absl::StatusOr<audit::v1::ListResponse> List(const audit::v1::ListRequest& request) const;
   absl::StatusOr<audit::v1::ProveResponse> Prove(const audit::v1::ProveRequest& request);
+  // Signs and stores a new checkpoint at most once in this time, since anybody may ask; in between
+  // it gives the newest there is.
+  static constexpr absl::Duration kCheckpointInterval = absl::Seconds(1);
   absl::StatusOr<audit::v1::GetCheckpointResponse> GetCheckpoint();
   absl::StatusOr<audit::v1::ConsistencyResponse> Consistency(
       const audit::v1::ConsistencyRequest& request) const;
@@ -62,6 +65,7 @@ class EventLog {
   // The last entries by the tags of their ids, for repeated calls; oldest first in order_.
   absl::flat_hash_map<uint64_t, uint64_t> recent_ ABSL_GUARDED_BY(mutex_);
   std::deque<uint64_t> order_ ABSL_GUARDED_BY(mutex_);
+  absl::Time checkpoint_made_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 };
 
 }  // namespace oncomesh::ledger

@@ -188,6 +188,12 @@ TEST_CASE("event log: every event is proved to somebody who has only the verifie
   }
   REQUIRE_VALUE(audit::v1::GetCheckpointResponse early, log->GetCheckpoint());
   REQUIRE_OK(log->Record(Wish("later")));
+  // Asking again and again makes no new one.
+  REQUIRE_VALUE(audit::v1::GetCheckpointResponse again, log->GetCheckpoint());
+  CHECK(again.checkpoint() == early.checkpoint());
+  world.clock.Advance(EventLog::kCheckpointInterval);
+  REQUIRE_VALUE(again, log->GetCheckpoint());
+  CHECK(again.checkpoint() != early.checkpoint());
   REQUIRE_VALUE(NoteKey key, NoteKey::Parse(early.verifier_key()));
   CHECK(key.name() == "mesh.example/audit/north");
   auto hashes = [](const google::protobuf::RepeatedPtrField<std::string>& nodes) {

@@ -377,6 +377,11 @@ absl::StatusOr<std::vector<uint64_t>> Log::Tags(uint64_t first, uint64_t count) 
   return out;
 }
 
+std::string Log::LastCheckpoint() {
+  base::MutexLock lock(checkpoint_mutex_);
+  return checkpoint_;
+}
+
 absl::StatusOr<std::string> Log::SignedCheckpoint() {
   base::MutexLock lock(checkpoint_mutex_);
   Checkpoint now{options_.origin, 0, {}};

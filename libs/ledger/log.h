@@ -84,6 +84,8 @@ class Log {
   // A signed checkpoint of the log as it is now. It is stored before it is returned: the log will
   // not open again with less than it has promised.
   absl::StatusOr<std::string> SignedCheckpoint();
+  // The newest that was given out, or empty. Writes nothing.
+  std::string LastCheckpoint();
   NoteKey verifier_key() const { return verifier_; }
 
  private:

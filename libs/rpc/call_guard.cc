@@ -2,7 +2,9 @@
 #include "libs/rpc/call_guard.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -100,6 +102,23 @@ void AddFromRequest(const options::v1::AccessRule& rule, const google::protobuf:
     std::string value = AuditText(request, name);
     if (!value.empty()) note.attributes.emplace(name, std::move(value));
   }
+}
+
+// One line in ten seconds, with the number of refusals since the one before.
+void LogStranger(const char* full_method, const absl::Status& status) {
+  static std::atomic<int64_t> unsaid{0};
+  static std::atomic<int64_t> quiet_until{std::numeric_limits<int64_t>::min()};
+  const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
+                          std::chrono::steady_clock::now().time_since_epoch())
+                          .count();
+  ++unsaid;
+  int64_t until = quiet_until.load();
+  if (now < until || !quiet_until.compare_exchange_strong(until, now + 10)) return;
+  base::Log(base::Level::kInfo, "strangers.refused",
+            {{"calls", unsaid.exchange(0)},
+             {"method", full_method},
+             {"code", absl::StatusCodeToString(status.code())},
+             {"reason", base::ReasonOf(status)}});
 }
 
 }  // namespace
@@ -231,7 +250,8 @@ grpc::Status CallGuard::Run(grpc::ServerContext* context, const char* full_metho
     if (!status.ok()) base::LogError("audit.failed", status, {{"method", full_method}});
   }
   if (status.ok()) status = core(caller);
-  if (audited) {
+  const bool stranger = caller.kind == Caller::Kind::kAnonymous && !status.ok();
+  if (audited && !stranger) {
     event.outcome = absl::StatusCodeToString(status.code());
     if (status.ok()) {
       AddFromRequest(*rule, request, event.note);
@@ -247,7 +267,12 @@ grpc::Status CallGuard::Run(grpc::ServerContext* context, const char* full_metho
     }
   }
   RecordCall(full_method, status.code(), absl::Now() - started);
-  if (!status.ok()) {
+  if (stranger) {
+    // Anybody can be refused as often as they like: that is counted, and neither a line of the log
+    // each time nor an entry that is kept for ever.
+    RecordStranger(full_method);
+    LogStranger(full_method, status);
+  } else if (!status.ok()) {
     base::Log(admitted ? base::Level::kWarning : base::Level::kInfo,
               admitted ? "call.failed" : "call.refused",
               {{"method", full_method},

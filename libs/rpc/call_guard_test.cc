@@ -5,6 +5,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <prometheus/registry.h>
+
 #include <catch2/catch.hpp>
 #include <memory>
 
@@ -14,6 +16,7 @@
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
 #include "libs/rpc/status.h"
+#include "libs/rpc/metrics.h"
 #include "libs/testing/status_matchers.h"
 #include "oncomesh/access/v1/access.grpc.pb.h"
 #include "oncomesh/access/v1/people.grpc.pb.h"
@@ -184,6 +187,32 @@ TEST_CASE("guard: no token, a bad token and a malformed header never reach the c
                  "TOKEN_SIGNATURE_INVALID");
   REQUIRE_REASON(mesh.WhoAmI("Basic eA==", response), absl::StatusCode::kUnauthenticated,
                  "TOKEN_MALFORMED");
+  CHECK(mesh.reached == 0);
+}
+
+TEST_CASE("guard: what strangers try is counted, and fills neither the audit log nor the other") {
+  Mesh mesh;
+  std::vector<std::string> lines;
+  base::SetLogSink([&](const std::string& line) { lines.push_back(line); });
+  auto counted = [] {
+    double out = 0;
+    for (const auto& family : Metrics().Collect()) {
+      if (family.name != "oncomesh_strangers_refused_total") continue;
+      for (const auto& metric : family.metric) out += metric.counter.value;
+    }
+    return out;
+  };
+  const double before = counted();
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE_REASON(mesh.RevokePermit("Bearer forged"), absl::StatusCode::kUnauthenticated,
+                   "TOKEN_SIGNATURE_INVALID");
+    REQUIRE_REASON(mesh.RevokePermit(""), absl::StatusCode::kUnauthenticated, "NOT_SIGNED_IN");
+  }
+  base::SetLogSink(nullptr);
+  CHECK(mesh.events.events.empty());
+  CHECK(counted() == before + 40);
+  // At most one line in ten seconds, for the whole process.
+  CHECK(lines.size() <= 2);
   CHECK(mesh.reached == 0);
 }
 

@@ -86,6 +86,15 @@ void RecordCall(absl::string_view full_method, absl::StatusCode code, absl::Dura
   metrics->Record(full_method, code, took);
 }
 
+void RecordStranger(absl::string_view full_method) {
+  static auto& family =
+      prometheus::BuildCounter()
+          .Name("oncomesh_strangers_refused_total")
+          .Help("Calls without a valid identity that were refused or failed, by method.")
+          .Register(Metrics());
+  family.Add({{"method", std::string(full_method)}}).Increment();
+}
+
 struct MetricsServer::Impl {
   std::unique_ptr<prometheus::Exposer> exposer;
   std::vector<int> ports;

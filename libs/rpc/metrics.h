@@ -24,6 +24,10 @@ std::shared_ptr<prometheus::Registry> SharedMetrics();
 // oncomesh_rpc_calls_total{method,code} and oncomesh_rpc_seconds{method}. Any thread.
 void RecordCall(absl::string_view full_method, absl::StatusCode code, absl::Duration took);
 
+// oncomesh_strangers_refused_total{method}: a call without a valid identity that did not succeed.
+// They are counted here and not written to the audit log. Any thread.
+void RecordStranger(absl::string_view full_method);
+
 // Serves /metrics over HTTP until destroyed. Errors: UNAVAILABLE (METRICS_PORT) when the address is
 // taken.
 class MetricsServer {
