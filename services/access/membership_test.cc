@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +18,7 @@
 #include "services/access/people.h"
 #include "services/access/trust_keeper.h"
 #include "services/access/trust_push.h"
+#include "services/access/wire.h"
 
 namespace oncomesh::access {
 namespace {
@@ -435,6 +437,33 @@ TEST_CASE("people: a good token gives its subject and the roles of this site") {
   REQUIRE_VALUE(rpc::Person stranger, s.people->Authenticate(s.Token({{"sub", "bob"}})));
   CHECK(stranger.roles.empty());
   REQUIRE_OK(s.people->Authenticate(s.Token({{"aud", {"other", "oncomesh"}}})));
+}
+
+TEST_CASE("people: a subject is one person, so there is one issuer") {
+  SignIn s;
+  REQUIRE_OK(s.people->Authenticate(s.Token()));
+  v1::PeopleIssuer second = s.issuers[0];
+  second.set_issuer("https://other/");
+  s.issuers.push_back(second);
+  s.people->Forget();
+  // The other's ana is nobody here, and while both are named neither is anybody.
+  REQUIRE_REASON(s.people->Authenticate(s.Token({{"iss", "https://other/"}})),
+                 StatusCode::kFailedPrecondition, "ISSUERS_AMBIGUOUS");
+  REQUIRE_REASON(s.people->Authenticate(s.Token()), StatusCode::kFailedPrecondition,
+                 "ISSUERS_AMBIGUOUS");
+}
+
+TEST_CASE("people: a hub that is told of two issuers does not start") {
+  testing::TemporaryFolder folder;
+  config::v1::AccessConfig config;
+  config.set_identity_root(folder / "identity");
+  config.mutable_service()->set_identity_dir(folder / "identity/access");
+  config.add_services("access");
+  config.add_issuers()->set_issuer("https://idp/");
+  config.mutable_local_issuer()->set_enabled(true);
+  REQUIRE_REASON(Wire(config, rpc::Role::kHub).status(), StatusCode::kInvalidArgument,
+                 "CONFIG_INVALID");
+  CHECK_FALSE(std::filesystem::exists(folder / "identity"));
 }
 
 TEST_CASE("people: every wrong token has its reason") {

@@ -98,6 +98,11 @@ void People::Forget() {
 
 absl::StatusOr<v1::PeopleIssuer> People::Issuer(const std::string& name) const {
   std::vector<v1::PeopleIssuer> issuers = issuers_();
+  if (issuers.size() > 1) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "ISSUERS_AMBIGUOUS",
+                       "the hub names several issuers of people's tokens, so a subject could be "
+                       "two people; the hub's operator must leave one");
+  }
   auto issuer = std::find_if(issuers.begin(), issuers.end(),
                              [&](const auto& i) { return i.issuer() == name; });
   if (issuer == issuers.end()) {

@@ -28,7 +28,9 @@ using PeopleIssuers = std::function<std::vector<v1::PeopleIssuer>()>;
 // missing, so it must bound by itself how often it asks anybody.
 using FindKeys = std::function<bool(const std::string& issuer)>;
 
-// Checks tokens (RFC 7519, RFC 8725; OIDC ID and access tokens) and knows the site's roles.
+// Checks tokens (RFC 7519, RFC 8725; OIDC ID and access tokens) and knows the site's roles. A person
+// is known by the subject alone, since a mesh has one issuer (AccessConfig.issuers); with several
+// in the trust bundle no token is taken.
 // Verified tokens are kept by digest until they expire, at most 10,000. Any thread.
 class People final : public rpc::Authenticator {
  public:
@@ -36,7 +38,8 @@ class People final : public rpc::Authenticator {
          PeopleIssuers issuers, base::Clock& clock, FindKeys find_keys = nullptr);
 
   // Errors: UNAUTHENTICATED (TOKEN_MALFORMED, TOKEN_SIGNATURE_INVALID, TOKEN_EXPIRED,
-  // TOKEN_NOT_YET_VALID, TOKEN_ISSUER_UNKNOWN, TOKEN_AUDIENCE, TOKEN_KEY_UNKNOWN); UNAVAILABLE
+  // TOKEN_NOT_YET_VALID, TOKEN_ISSUER_UNKNOWN, TOKEN_AUDIENCE, TOKEN_KEY_UNKNOWN);
+  // FAILED_PRECONDITION (ISSUERS_AMBIGUOUS) when there is more than one issuer; UNAVAILABLE
   // (ISSUER_KEYS_NOT_YET) while no keys of its issuer were ever had.
   absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override;
 

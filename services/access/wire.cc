@@ -403,6 +403,14 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const AccessConfig& config, rpc::
     return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
                        "service.identityDir must be identityRoot/access");
   }
+  if (role == rpc::Role::kHub &&
+      config.issuers_size() + (config.local_issuer().enabled() ? 1 : 0) > 1) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                       "a mesh takes people from one issuer: roles, requests and permits name "
+                       "people by the issuer's subjects, and two issuers can give the same subject "
+                       "to two people; leave one of `issuers` and localIssuer (an identity broker "
+                       "can join several providers into one issuer)");
+  }
   return role == rpc::Role::kHub ? HubApp::Create(config) : NodeApp::Create(config);
 }
 
