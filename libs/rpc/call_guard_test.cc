@@ -4,7 +4,6 @@
 #include "libs/rpc/call_guard.h"
 
 #include <grpcpp/grpcpp.h>
-
 #include <prometheus/registry.h>
 
 #include <catch2/catch.hpp>
@@ -15,8 +14,8 @@
 #include "libs/rpc/access_rules.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
-#include "libs/rpc/status.h"
 #include "libs/rpc/metrics.h"
+#include "libs/rpc/status.h"
 #include "libs/testing/status_matchers.h"
 #include "oncomesh/access/v1/access.grpc.pb.h"
 #include "oncomesh/access/v1/people.grpc.pb.h"

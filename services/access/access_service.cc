@@ -140,14 +140,12 @@ Status HubAccessService::RevokePermit(ServerContext* c, const v1::RevokePermitRe
 
 Status NodeAccessService::GetRequest(ServerContext* c, const v1::GetRequestRequest* q,
                                      v1::GetRequestResponse* r) {
-  return guard_.Run(c, Full(kAccess, "GetRequest").c_str(), *q,
-                    [&](const Caller& who) -> absl::Status {
-                      RETURN_IF_ERROR(NeedNodeRole(who, {"holder", "auditor", "operator"}));
-                      return AskHub(
-                          c,
-                          [&](auto* x, const auto& y, auto* z) { return hub_.GetRequest(x, y, z); },
-                          *q, r);
-                    });
+  return guard_.Run(
+      c, Full(kAccess, "GetRequest").c_str(), *q, [&](const Caller& who) -> absl::Status {
+        RETURN_IF_ERROR(NeedNodeRole(who, {"holder", "auditor", "operator"}));
+        return AskHub(
+            c, [&](auto* x, const auto& y, auto* z) { return hub_.GetRequest(x, y, z); }, *q, r);
+      });
 }
 Status NodeAccessService::ListRequests(ServerContext* c, const v1::ListRequestsRequest* q,
                                        v1::ListRequestsResponse* r) {

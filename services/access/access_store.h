@@ -38,6 +38,7 @@ struct NodeRow {
   v1::Node::State state = v1::Node::STATE_UNSPECIFIED;
   std::string reason;              // of the suspension
   absl::Time certificate_expires;  // InfinitePast before the first certificate
+  absl::Time enrolled;             // for the last time; InfinitePast when never or not known
 };
 
 struct PermitRow {
@@ -87,8 +88,8 @@ class AccessStore {
   absl::StatusOr<PermitRow> GetPermit(const std::string& id);
   // Revokes and raises the epoch in one step; returns the epoch. Revoking twice changes nothing.
   absl::StatusOr<int64_t> RevokePermit(const std::string& id, const std::string& reason);
-  // Ids of revoked permits that would still be in force at `now`, or were until kRevokedKept before:
-  // at a site whose clock is late they still would be.
+  // Ids of revoked permits that would still be in force at `now`, or were until kRevokedKept
+  // before: at a site whose clock is late they still would be.
   static constexpr absl::Duration kRevokedKept = absl::Hours(24);
   absl::StatusOr<std::vector<std::string>> RevokedPermits(absl::Time now);
 

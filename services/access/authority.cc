@@ -61,6 +61,8 @@ std::string Authority::Fingerprint() const {
   return info.ok() ? info->sha256 : "";
 }
 
+absl::Duration Authority::Backdated() const { return std::min(kClockSkew, lifetime_ / 10); }
+
 absl::Time Authority::NextExpiry() const { return clock_->Now() + lifetime_; }
 
 absl::StatusOr<std::string> Authority::Issue(const std::string& path,
@@ -70,7 +72,7 @@ absl::StatusOr<std::string> Authority::Issue(const std::string& path,
                                   {.uri = absl::StrCat("spiffe://", trust_domain_, "/", path),
                                    .dns = {"localhost"},
                                    .ips = {"127.0.0.1"},
-                                   .not_before = now - std::min(kClockSkew, lifetime_ / 10),
+                                   .not_before = now - Backdated(),
                                    .not_after = now + lifetime_});
 }
 
@@ -134,8 +136,8 @@ absl::StatusOr<std::vector<v1::SigningRequest>> IdentityFolders::Prepare() {
   RETURN_IF_ERROR(base::MakeDirectories(folder, 0700));
   for (const std::string& service : services_) {
     const std::string path = absl::StrCat(folder, "/", service);
-    ASSIGN_OR_RETURN(crypto::PrivateKey key, crypto::PrivateKey::LoadOrGenerate(
-                                                 path + ".key", crypto::KeyType::kP256));
+    ASSIGN_OR_RETURN(crypto::PrivateKey key,
+                     crypto::PrivateKey::LoadOrGenerate(path + ".key", crypto::KeyType::kP256));
     // The request is kept too: signing it again would give other bytes.
     absl::StatusOr<std::string> csr = base::ReadFile(path + ".csr", 64 << 10);
     if (!csr.ok()) {

@@ -34,6 +34,8 @@ class Authority {
       const std::string& node,
       const google::protobuf::RepeatedPtrField<v1::SigningRequest>& requests) const;
   absl::Time NextExpiry() const;
+  // How long before it is made a certificate's notBefore lies: clocks of sites differ.
+  absl::Duration Backdated() const;
 
  private:
   Authority(crypto::PrivateKey key, std::string certificate, std::string trust_domain,

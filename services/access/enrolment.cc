@@ -110,12 +110,14 @@ absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
 absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse& response) {
   const InvitationUse use{request.node(), crypto::Sha256Hex(request.secret()),
                           DigestOf(request.signing_requests())};
+  // Before the first certificate is made: certificates from before it are not accepted any more.
+  const absl::Time now = deps_.clock.Now();
   // A stranger gets no further than a look-up.
-  RETURN_IF_ERROR(deps_.store.CheckInvitation(use, deps_.clock.Now()));
+  RETURN_IF_ERROR(deps_.store.CheckInvitation(use, now));
   // Certificates first: a request that cannot be signed must not use the invitation up.
   ASSIGN_OR_RETURN(std::vector<v1::ServiceCertificate> certificates,
                    deps_.authority.IssueForNode(request.node(), request.signing_requests()));
-  RETURN_IF_ERROR(deps_.store.UseInvitation(use, deps_.clock.Now()));
+  RETURN_IF_ERROR(deps_.store.UseInvitation(use, now));
   RETURN_IF_ERROR(deps_.store.SetCertificateExpiry(request.node(), deps_.authority.NextExpiry()));
   for (auto& certificate : certificates) *response.add_certificates() = std::move(certificate);
   response.set_ca_pem(deps_.authority.certificate_pem());
@@ -162,14 +164,18 @@ absl::Status Enrolment::PushSuspended() {
   ASSIGN_OR_RETURN(int64_t epoch, deps_.store.Epoch());
   ASSIGN_OR_RETURN(std::vector<NodeRow> rows, deps_.store.Nodes());
   std::vector<std::string> suspended;
+  std::map<std::string, absl::Time> certificates_from;
   for (const NodeRow& row : rows) {
+    if (row.enrolled != absl::InfinitePast()) {
+      certificates_from[row.name] = row.enrolled - deps_.authority.Backdated();
+    }
     // A node that is only invited has no business here yet; whoever calls in its name has the keys
     // of one that was removed.
     if (row.state != v1::Node::STATE_MEMBER) {
       suspended.push_back(row.name);
     }
   }
-  return deps_.relay.SetSuspended(suspended, epoch);
+  return deps_.relay.SetSuspended(suspended, epoch, certificates_from);
 }
 
 absl::StatusOr<v1::Node> Enrolment::Change(const std::string& node,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,10 @@ class RelayControl {
  public:
   virtual ~RelayControl() = default;
   virtual absl::StatusOr<std::vector<Presence>> Nodes() = 0;
-  // Refuses these nodes and cuts them off; done when it returns.
-  virtual absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch) = 0;
+  // Refuses these nodes and cuts them off; done when it returns. Of the nodes in
+  // `certificates_from` it refuses certificates whose notBefore is earlier.
+  virtual absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
+                                    const std::map<std::string, absl::Time>& certificates_from) = 0;
 };
 
 // What an invitation's token holds; base64url of JSON. doc/formats/invitation.md.
@@ -71,7 +74,8 @@ class Enrolment {
   absl::StatusOr<v1::Node> Resume(const std::string& node);
   absl::StatusOr<v1::Node> Remove(const std::string& node);
 
-  // Tells the relay who is kept out: everyone who is not a member. At start, after each change, and
+  // Tells the relay who is kept out: everyone who is not a member, and with a member's name whoever
+  // shows a certificate from before it enrolled last. At start, after each change, and
   // now and then, for a relay that was away.
   absl::Status PushSuspended();
 

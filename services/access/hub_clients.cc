@@ -56,12 +56,16 @@ class HubRelay final : public RelayControl {
     return out;
   }
 
-  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch) override {
+  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
+                            const std::map<std::string, absl::Time>& certificates_from) override {
     grpc::ClientContext context;
     rpc::SetDeadline(context, kTimeout);
     relay::v1::SetSuspendedRequest request;
     for (const std::string& node : nodes) request.add_nodes(node);
     request.set_epoch(epoch);
+    for (const auto& [node, from] : certificates_from) {
+      (*request.mutable_certificates_from())[node] = absl::ToUnixSeconds(from);
+    }
     relay::v1::SetSuspendedResponse response;
     return rpc::FromGrpc(stub_->SetSuspended(&context, request, &response));
   }

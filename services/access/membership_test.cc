@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -32,13 +33,16 @@ class RememberingRelay final : public RelayControl {
     if (away) return base::Error(StatusCode::kUnavailable, "RELAY_AWAY", "it does not answer");
     return presences;
   }
-  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch) override {
+  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
+                            const std::map<std::string, absl::Time>& certificates_from) override {
     suspended = nodes;
+    from = certificates_from;
     last_epoch = epoch;
     return absl::OkStatus();
   }
   std::vector<std::string> suspended;
   int64_t last_epoch = 0;
+  std::map<std::string, absl::Time> from;
   std::vector<Presence> presences;
   bool away = false;
 };
@@ -112,7 +116,8 @@ TEST_CASE("enrolment: an invitation gives a node certificates of its own name, o
   REQUIRE_REASON(thief.Enrol(token), StatusCode::kUnauthenticated, "INVITATION_USED");
 }
 
-TEST_CASE("enrolment: an answer that got lost is given again for the same keys, while it is fresh") {
+TEST_CASE(
+    "enrolment: an answer that got lost is given again for the same keys, while it is fresh") {
   Hub hub;
   const std::string token = hub.Invite("lisbon");
   testing::TemporaryFolder folder;
@@ -268,6 +273,37 @@ TEST_CASE("membership: who holds the keys of a removed node stays out while its 
   CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
   hub.Invite("lisbon");
   CHECK(hub.relay.suspended == std::vector<std::string>{"lisbon"});
+}
+
+TEST_CASE("membership: certificates from before the last enrolment are named to the relay") {
+  Hub hub;
+  auto not_before = [](const Site& site) {
+    REQUIRE_VALUE(std::string pem, base::ReadFile(site.folder / "identity/relay/current/tls.crt"));
+    REQUIRE_VALUE(crypto::CertificateInfo info, crypto::ParseCertificate(pem));
+    return info.not_before;
+  };
+  Site first(hub);
+  REQUIRE_OK(first.Enrol(hub.Invite("lisbon")));
+  CHECK(hub.relay.from.at("lisbon") == not_before(first));
+  // A renewal makes none of the membership's certificates worthless.
+  hub.clock.Advance(absl::Hours(24));
+  rpc::Caller node;
+  node.kind = rpc::Caller::Kind::kService;
+  node.node = "lisbon";
+  v1::RenewCertificatesRequest renew;
+  *renew.mutable_signing_requests() = first.sent.signing_requests();
+  v1::RenewCertificatesResponse renewed;
+  REQUIRE_OK(hub.enrolment->Renew(node, renew, renewed));
+  REQUIRE_VALUE(crypto::CertificateInfo last,
+                crypto::ParseCertificate(renewed.certificates(0).certificate_pem()));
+  REQUIRE_OK(hub.enrolment->PushSuspended());
+  CHECK(hub.relay.from.at("lisbon") == not_before(first));
+  REQUIRE_OK(hub.enrolment->Remove("lisbon"));
+  hub.clock.Advance(absl::Seconds(1));
+  Site second(hub);
+  REQUIRE_OK(second.Enrol(hub.Invite("lisbon")));
+  CHECK(hub.relay.from.at("lisbon") > last.not_before);
+  CHECK(hub.relay.from.at("lisbon") <= not_before(second));
 }
 
 TEST_CASE("trust push: every member that has not confirmed is named, whatever the relay knows") {

@@ -73,6 +73,8 @@ class IncomingCall {
   virtual const CallHeader& header() const = 0;
   // The URI names of the caller's certificate.
   virtual const std::vector<std::string>& peer_uris() const = 0;
+  // The caller's certificate, PEM; empty when it showed none.
+  virtual std::string peer_certificate() const { return ""; }
   // Before anything else; kept until OnClosed.
   virtual void Observe(std::shared_ptr<Observer> observer) = 0;
   // One at a time, and none after `end`.

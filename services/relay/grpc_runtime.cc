@@ -196,6 +196,11 @@ class GrpcRuntime::ServerCall final : public IncomingCall,
 
   const CallHeader& header() const override { return header_; }
   const std::vector<std::string>& peer_uris() const override { return peer_uris_; }
+  std::string peer_certificate() const override {
+    const auto found =
+        context_.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+    return found.size() == 1 ? std::string(found[0].data(), found[0].size()) : "";
+  }
   void Observe(std::shared_ptr<Observer> observer) override { observer_ = std::move(observer); }
 
   void Read() override {

@@ -46,7 +46,7 @@ void HubRelay::OnHubService(const Peer& peer, std::shared_ptr<IncomingCall> call
 }
 
 void HubRelay::OnNodeRelay(const std::string& node, std::shared_ptr<IncomingCall> call) {
-  if (absl::Status status = nodes_.Admit(node); !status.ok()) {
+  if (absl::Status status = nodes_.Admit(node, call->peer_certificate()); !status.ok()) {
     return calls_.Refuse(Direction::kFromNode, call, status);
   }
   const std::string& method = call->header().method;

@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/files.h"
 #include "libs/base/log.h"
+#include "libs/crypto/keys.h"
+#include "libs/crypto/x509.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/relay/hub_link.h"
@@ -673,13 +675,13 @@ TEST_CASE("directory: the list of suspended nodes outlives the relay, and its ep
   }
   NodeDirectory nodes(deps);
   REQUIRE_OK(nodes.Load());
-  REQUIRE_REASON(nodes.Admit("lisbon"), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
+  REQUIRE_REASON(nodes.Admit("lisbon", ""), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
   REQUIRE_REASON(nodes.Call("porto"), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
-  REQUIRE_OK(nodes.Admit("berlin"));
+  REQUIRE_OK(nodes.Admit("berlin", ""));
   REQUIRE_REASON(nodes.SetSuspended({}, 4), absl::StatusCode::kAborted, "EPOCH_ROLLBACK");
   REQUIRE_OK(nodes.SetSuspended({"berlin"}, 5));
-  REQUIRE_OK(nodes.Admit("lisbon"));
-  REQUIRE_REASON(nodes.Admit("berlin"), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
+  REQUIRE_OK(nodes.Admit("lisbon", ""));
+  REQUIRE_REASON(nodes.Admit("berlin", ""), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
   for (const char* name : {"", "a", "hub", "Lisbon", "1a", "a/b", "..", "a\n"}) {
     REQUIRE_REASON(nodes.SetSuspended({name}, 9), absl::StatusCode::kInvalidArgument,
                    "NODE_ID_INVALID");
@@ -687,6 +689,46 @@ TEST_CASE("directory: the list of suspended nodes outlives the relay, and its ep
   REQUIRE_OK(base::WriteFileAtomically(folder / "suspended.json", "[]"));
   NodeDirectory broken(deps);
   REQUIRE_REASON(broken.Load(), absl::StatusCode::kDataLoss, "SUSPENDED_UNREADABLE");
+}
+
+TEST_CASE("directory: keys of an earlier membership of a name stay out after it enrolled anew") {
+  oncomesh::testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  ThreadLoop loop;
+  NodeDirectory::Deps deps{loop, clock, base::SystemRandom::Get(), {}, folder / "suspended.json"};
+  const absl::Time now = clock.Now();
+  const crypto::PrivateKey ca = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+  const std::string ca_pem =
+      crypto::CreateAuthority(ca, "test", now - absl::Hours(1), now + absl::Hours(1));
+  auto issued = [&](absl::Time not_before) {
+    const crypto::PrivateKey key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
+    REQUIRE_VALUE(std::string pem,
+                  crypto::IssueCertificate(ca_pem, ca, crypto::CreateSigningRequest(key),
+                                           {.uri = "spiffe://test/node/lisbon/relay",
+                                            .dns = {},
+                                            .ips = {},
+                                            .not_before = not_before,
+                                            .not_after = now + absl::Hours(1)}));
+    return pem;
+  };
+  const std::string old = issued(now - absl::Seconds(1)), fresh = issued(now);
+  {
+    NodeDirectory nodes(deps);
+    REQUIRE_OK(nodes.Admit("lisbon", old));
+    REQUIRE_OK(nodes.SetSuspended({"porto"}, 1, {{"lisbon", absl::ToUnixSeconds(now)}}));
+  }
+  NodeDirectory nodes(deps);  // after a restart
+  REQUIRE_OK(nodes.Load());
+  for (const std::string& pem : {old, std::string(), std::string("no certificate")}) {
+    REQUIRE_REASON(nodes.Admit("lisbon", pem), absl::StatusCode::kPermissionDenied,
+                   "CERTIFICATE_REPLACED");
+  }
+  REQUIRE_OK(nodes.Admit("lisbon", fresh));
+  REQUIRE_REASON(nodes.Admit("lisbon", old), absl::StatusCode::kPermissionDenied,
+                 "CERTIFICATE_REPLACED");
+  REQUIRE_OK(nodes.Admit("berlin", ""));  // never enrolled anew
+  REQUIRE_REASON(nodes.Admit("porto", fresh), absl::StatusCode::kPermissionDenied,
+                 "NODE_SUSPENDED");
 }
 
 }  // namespace oncomesh::relay

@@ -13,11 +13,12 @@
 #include "libs/base/files.h"
 #include "libs/base/log.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/x509.h"
 
 namespace oncomesh::relay {
 namespace {
 
-absl::Status Suspended(const std::string& node) {
+absl::Status IsSuspended(const std::string& node) {
   return base::Error(absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED",
                      "the hub has suspended this node; its operator can ask the hub's why",
                      {{"node", node}});
@@ -59,12 +60,30 @@ absl::Status NodeDirectory::Load() {
                        "restore it, or remove it when no node is suspended");
   }
   suspended_.insert(kept.nodes().begin(), kept.nodes().end());
+  certificates_from_.insert(kept.certificates_from().begin(), kept.certificates_from().end());
   epoch_ = kept.epoch();
   return absl::OkStatus();
 }
 
-absl::Status NodeDirectory::Admit(const std::string& node) const {
-  return suspended_.count(node) != 0 ? Suspended(node) : absl::OkStatus();
+absl::Status NodeDirectory::Suspended(const std::string& node) const {
+  return suspended_.count(node) != 0 ? IsSuspended(node) : absl::OkStatus();
+}
+
+absl::Status NodeDirectory::Admit(const std::string& node, const std::string& certificate_pem) {
+  RETURN_IF_ERROR(Suspended(node));
+  auto from = certificates_from_.find(node);
+  if (from == certificates_from_.end()) return absl::OkStatus();
+  Shown& shown = shown_[node];
+  if (shown.pem.empty() || shown.pem != certificate_pem) {
+    absl::StatusOr<crypto::CertificateInfo> info = crypto::ParseCertificate(certificate_pem);
+    // What cannot be read has no time, which is before any.
+    shown = {certificate_pem, info.ok() ? absl::ToUnixSeconds(info->not_before) : 0};
+  }
+  if (shown.not_before >= from->second) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kPermissionDenied, "CERTIFICATE_REPLACED",
+                     "the certificate is of an earlier membership: the node of this name was "
+                     "removed and enrolled anew",
+                     {{"node", node}});
 }
 
 void NodeDirectory::AddControl(const std::string& node, std::shared_ptr<IncomingCall> control) {
@@ -115,7 +134,7 @@ void NodeDirectory::Ended(NodeSession& session) {
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingCall>> NodeDirectory::Call(const std::string& node) {
-  RETURN_IF_ERROR(Admit(node));
+  RETURN_IF_ERROR(Suspended(node));
   auto it = connected_.find(node);
   if (it == connected_.end()) {
     return base::Error(
@@ -217,7 +236,8 @@ absl::Status NodeDirectory::Disconnect(const std::string& node, const std::strin
                      "no node of this name is connected", {{"node", node}});
 }
 
-absl::Status NodeDirectory::SetSuspended(const std::vector<std::string>& nodes, int64_t epoch) {
+absl::Status NodeDirectory::SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
+                                         const std::map<std::string, int64_t>& certificates_from) {
   for (const std::string& node : nodes) {
     if (!IsNodeId(node)) {
       return base::Error(absl::StatusCode::kInvalidArgument, "NODE_ID_INVALID",
@@ -238,6 +258,8 @@ absl::Status NodeDirectory::SetSuspended(const std::vector<std::string>& nodes, 
   kept.set_version(1);
   kept.set_epoch(epoch);
   for (const std::string& node : wanted) kept.add_nodes(node);
+  for (const auto& [node, from] : certificates_from)
+    (*kept.mutable_certificates_from())[node] = from;
   std::string json;
   if (!google::protobuf::util::MessageToJsonString(kept, &json).ok()) {
     return absl::InternalError("the list of suspended nodes cannot be written as JSON");
@@ -247,7 +269,8 @@ absl::Status NodeDirectory::SetSuspended(const std::vector<std::string>& nodes, 
   bool ran = RunOn(deps_.loop, [&] {
     suspended_ = wanted;
     epoch_ = epoch;
-    for (const std::string& node : wanted) CutNode(node, Suspended(node));
+    certificates_from_ = certificates_from;
+    for (const std::string& node : wanted) CutNode(node, IsSuspended(node));
   });
   return ran ? absl::OkStatus() : Stopped();
 }

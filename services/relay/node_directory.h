@@ -38,8 +38,9 @@ class NodeDirectory {
   // Errors: DATA_LOSS (SUSPENDED_UNREADABLE): without the list nobody is let in.
   absl::Status Load();
 
-  // OK when the node may use this relay. Errors: PERMISSION_DENIED (NODE_SUSPENDED).
-  absl::Status Admit(const std::string& node) const;
+  // OK when the node may use this relay with this certificate (PEM). Errors: PERMISSION_DENIED
+  // (NODE_SUSPENDED), (CERTIFICATE_REPLACED) for one of an earlier membership of the name.
+  absl::Status Admit(const std::string& node, const std::string& certificate_pem);
 
   // A control stream or a lane of an admitted node. A second control stream of a node ends the
   // first: the node knows best which of its connections is alive.
@@ -63,8 +64,10 @@ class NodeDirectory {
   // Errors besides: NOT_FOUND (NODE_NOT_CONNECTED).
   absl::Status Disconnect(const std::string& node, const std::string& reason);
   // Errors besides: INVALID_ARGUMENT (NODE_ID_INVALID), ABORTED (EPOCH_ROLLBACK), those of writing
-  // the file; then the list in force stays. One caller at a time.
-  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch);
+  // the file; then the list in force stays. One caller at a time. `certificates_from`: by node,
+  // what a certificate's notBefore must not be before, Unix seconds.
+  absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
+                            const std::map<std::string, int64_t>& certificates_from = {});
 
  private:
   struct Past {
@@ -74,6 +77,7 @@ class NodeDirectory {
   void Connected(NodeSession& session);
   void Ended(NodeSession& session);
   void CutNode(const std::string& node, const absl::Status& status);
+  absl::Status Suspended(const std::string& node) const;
 
   Deps deps_;
   std::map<std::string, std::shared_ptr<NodeSession>> by_id_;  // every session, by its own name
@@ -83,6 +87,14 @@ class NodeDirectory {
   std::map<std::string, std::map<const Pump*, std::weak_ptr<Pump>>> uplink_;
   std::set<std::string> suspended_;
   int64_t epoch_ = 0;
+  std::map<std::string, int64_t> certificates_from_;
+  // The certificate a node showed last and its notBefore: a connection shows the same with every
+  // call.
+  struct Shown {
+    std::string pem;
+    int64_t not_before = 0;
+  };
+  std::map<std::string, Shown> shown_;
 };
 
 // 2 to 32 characters of a-z, 0-9 and "-", starting with a letter, and not "hub".

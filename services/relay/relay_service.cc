@@ -31,11 +31,12 @@ grpc::Status RelayServiceImpl::DisconnectNode(grpc::ServerContext* context,
 grpc::Status RelayServiceImpl::SetSuspended(grpc::ServerContext* context,
                                             const v1::SetSuspendedRequest* request,
                                             v1::SetSuspendedResponse*) {
-  return guard_.Run(context, "/oncomesh.relay.v1.RelayService/SetSuspended", *request,
-                    [&](const rpc::Caller&) {
-                      return nodes_.SetSuspended({request->nodes().begin(), request->nodes().end()},
-                                                 request->epoch());
-                    });
+  return guard_.Run(
+      context, "/oncomesh.relay.v1.RelayService/SetSuspended", *request, [&](const rpc::Caller&) {
+        return nodes_.SetSuspended(
+            {request->nodes().begin(), request->nodes().end()}, request->epoch(),
+            {request->certificates_from().begin(), request->certificates_from().end()});
+      });
 }
 
 }  // namespace oncomesh::relay
