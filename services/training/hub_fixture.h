@@ -133,7 +133,9 @@ class HubFixture {
     return *run;
   }
   v1::Run Get(const std::string& run) {
-    absl::StatusOr<v1::Run> out = runs->Get(Ana(""), run);
+    int next = 0;
+    absl::StatusOr<v1::Run> out = runs->Get(Ana(""), run, 0, next);
+    CHECK(next == 0);
     REQUIRE_OK(out);
     return *out;
   }

@@ -67,7 +67,8 @@ TEST_CASE("run: two nodes, two averaged rounds, a signed chain, a model with its
   CHECK(models.models(0).contributors_size() == 2);
   rpc::Caller bob = hub.Ana("");
   bob.subject = "bob";
-  REQUIRE_REASON(hub.runs->Get(bob, run.name()), StatusCode::kNotFound, "RUN_NOT_FOUND");
+  int next = 0;
+  REQUIRE_REASON(hub.runs->Get(bob, run.name(), 0, next), StatusCode::kNotFound, "RUN_NOT_FOUND");
   REQUIRE_REASON(hub.runs->ModelPath(bob, run.model_sha256()), StatusCode::kNotFound,
                  "MODEL_NOT_FOUND");
   REQUIRE_OK(hub.runs->ModelPath(hub.Ana(""), run.model_sha256()));
@@ -488,6 +489,36 @@ TEST_CASE("update: numbers that no sum can hold are refused, and the run goes on
   REQUIRE_OK(hub.HandIn("south", HubFixture::HeaderOf(south, good, 3), good));
   REQUIRE_OK(hub.closer->Advance());
   CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE("run: with more rounds than a message carries it is read in parts") {
+  HubFixture hub;
+  v1::Run run = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 9, {"north"}), {"north"});
+  for (int round = 1; round <= 8; ++round) {
+    REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions& additions) {
+      v1::Round closed = record.round;
+      closed.set_state(v1::Round::STATE_CLOSED);
+      closed.set_manifest_sha256(std::string(300 << 10, 'f'));
+      additions.closed = closed;
+      additions.manifest_jws = "jws";
+      record.round.set_number(round + 1);
+      record.tasks.clear();
+      return absl::OkStatus();
+    }));
+  }
+  std::vector<int> seen;
+  int from = 0, parts = 0;
+  do {
+    int next = 0;
+    REQUIRE_VALUE(v1::Run part, hub.runs->Get(hub.Ana(""), run.name(), from, next));
+    CHECK(part.ByteSizeLong() < (3 << 20));
+    for (const v1::Round& round : part.rounds()) seen.push_back(round.number());
+    CHECK((next == 0 || next > from));
+    from = next;
+    ++parts;
+  } while (from != 0);
+  CHECK(seen == std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8, 9});
+  CHECK(parts == 3);
 }
 
 TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too many") {

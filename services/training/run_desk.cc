@@ -125,8 +125,9 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
   return stored;
 }
 
-absl::StatusOr<v1::Run> RunDesk::Get(const rpc::Caller& caller, const std::string& name) {
-  ASSIGN_OR_RETURN(v1::Run run, deps_.store.GetRun(name));
+absl::StatusOr<v1::Run> RunDesk::Get(const rpc::Caller& caller, const std::string& name,
+                                     int from_round, int& next) {
+  ASSIGN_OR_RETURN(v1::Run run, deps_.store.GetRun(name, from_round, next));
   RETURN_IF_ERROR(MustSee(caller, run));
   return run;
 }
@@ -153,7 +154,8 @@ absl::StatusOr<v1::Run> RunDesk::Cancel(const rpc::Caller& caller, const std::st
     return absl::OkStatus();
   }));
   deps_.changes.Notify();
-  return deps_.store.GetRun(name);
+  int next = 0;
+  return deps_.store.GetRun(name, 0, next);
 }
 
 absl::Status RunDesk::Manifest(const rpc::Caller& caller, const std::string& run, int round,

@@ -38,7 +38,8 @@ class RunDesk {
 
   // The errors are those that training.proto gives for the RPC of the same name.
   absl::StatusOr<v1::Run> Submit(const rpc::Caller& caller, const v1::SubmitRunRequest& request);
-  absl::StatusOr<v1::Run> Get(const rpc::Caller& caller, const std::string& name);
+  absl::StatusOr<v1::Run> Get(const rpc::Caller& caller, const std::string& name, int from_round,
+                              int& next);
   absl::Status List(const rpc::Caller& caller, const v1::ListRunsRequest& request,
                     v1::ListRunsResponse& out);
   absl::StatusOr<v1::Run> Cancel(const rpc::Caller& caller, const std::string& name);

@@ -43,7 +43,10 @@ grpc::Status TrainingServiceImpl::GetRun(grpc::ServerContext* context,
                                          v1::GetRunResponse* response) {
   return guard_.Run(
       context, TRAINING_METHOD("GetRun"), *request, [&](const rpc::Caller& caller) -> absl::Status {
-        ASSIGN_OR_RETURN(*response->mutable_run(), runs_.Get(caller, request->name()));
+        int next = 0;
+        ASSIGN_OR_RETURN(*response->mutable_run(),
+                         runs_.Get(caller, request->name(), request->from_round(), next));
+        response->set_next_round(next);
         return absl::OkStatus();
       });
 }
@@ -62,15 +65,24 @@ grpc::Status TrainingServiceImpl::WatchRun(grpc::ServerContext* context,
   return guard_.Run(context, TRAINING_METHOD("WatchRun"), *request,
                     [&](const rpc::Caller& caller) -> absl::Status {
                       std::string last;
+                      int from = request->from_round();
                       while (!context->IsCancelled() && !changes_.stopped()) {
                         const uint64_t seen = changes_.version();
                         v1::WatchRunResponse response;
+                        int next = 0;
                         ASSIGN_OR_RETURN(*response.mutable_run(),
-                                         runs_.Get(caller, request->name()));
+                                         runs_.Get(caller, request->name(), from, next));
                         std::string now = response.SerializeAsString();
                         if (now != last && !writer->Write(response))
                           return absl::CancelledError("gone");
                         last = std::move(now);
+                        // Only the newest round can still change.
+                        const auto& rounds = response.run().rounds();
+                        if (!rounds.empty()) from = rounds.rbegin()->number();
+                        if (next != 0) {
+                          from = next;
+                          continue;
+                        }
                         if (response.run().state() != v1::Run::STATE_RUNNING)
                           return absl::OkStatus();
                         WaitForChange(*context, changes_, seen, absl::Now() + absl::Seconds(5));

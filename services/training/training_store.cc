@@ -14,6 +14,9 @@
 namespace oncomesh::training {
 namespace {
 
+// A run of many rounds and nodes has more to tell than one message carries.
+constexpr size_t kMaxRoundsBytes = 1 << 20;
+
 using soci::into;
 using soci::use;
 
@@ -284,25 +287,33 @@ absl::StatusOr<RunRecord> TrainingStore::ReadRun(const std::string& name) {
   return record;
 }
 
-absl::StatusOr<v1::Run> TrainingStore::GetRun(const std::string& name) {
+absl::StatusOr<v1::Run> TrainingStore::GetRun(const std::string& name, int from_round, int& next) {
   v1::Run run;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
+    next = 0;
     std::string body;
     sql << "SELECT body FROM runs WHERE name = :n", use(name), into(body);
     if (!sql.got_data()) return NotFound("RUN_NOT_FOUND", "run");
     ASSIGN_OR_RETURN(run, Decode<v1::Run>(body));
+    std::vector<std::string> bodies;
     {
       soci::statement statement =
-          (sql.prepare << "SELECT body FROM rounds WHERE run = :r ORDER BY number", use(name),
-           into(body));
+          (sql.prepare << "SELECT body FROM rounds WHERE run = :r AND number >= :f ORDER BY number",
+           use(name), use(from_round), into(body));
       statement.execute();
-      while (statement.fetch()) {
-        ASSIGN_OR_RETURN(*run.add_rounds(), Decode<v1::Round>(body));
-      }
+      while (statement.fetch()) bodies.push_back(body);
     }
-    for (v1::Round& round : *run.mutable_rounds()) {
+    size_t bytes = 0;
+    for (const std::string& encoded : bodies) {
+      ASSIGN_OR_RETURN(v1::Round round, Decode<v1::Round>(encoded));
       ASSIGN_OR_RETURN(std::vector<TaskRecord> tasks, ReadTasks(sql, name, round.number()));
       for (TaskRecord& task : tasks) *round.add_contributions() = std::move(task.contribution);
+      bytes += round.ByteSizeLong();
+      if (bytes > kMaxRoundsBytes && run.rounds_size() > 0) {
+        next = round.number();
+        break;
+      }
+      *run.add_rounds() = std::move(round);
     }
     return absl::OkStatus();
   }));

@@ -51,8 +51,10 @@ class TrainingStore {
   // The same for reading. Errors: NOT_FOUND (RUN_NOT_FOUND).
   absl::StatusOr<RunRecord> ReadRun(const std::string& name);
 
-  // The run with all rounds and contributions. Errors: NOT_FOUND (RUN_NOT_FOUND).
-  absl::StatusOr<v1::Run> GetRun(const std::string& name);
+  // The run with its rounds from `from_round` on and their contributions, as many as fit into about
+  // 1 MiB; `next` gets the number of the first that does not, or 0.
+  // Errors: NOT_FOUND (RUN_NOT_FOUND).
+  absl::StatusOr<v1::Run> GetRun(const std::string& name, int from_round, int& next);
   // Newest first, without rounds; older than the run `after`; of `owner`, or of all when empty.
   // Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
   absl::StatusOr<std::vector<v1::Run>> ListRuns(const std::string& owner, const std::string& after,

@@ -160,7 +160,13 @@ class Hub(
 
     def GetRun(self, request: Any, context: Any) -> Any:
         self._note(request, context)
-        return training_pb2.GetRunResponse(run=self.run(3))
+        run = self.run(3)
+        rounds = [r for r in run.rounds if r.number >= request.from_round]
+        del run.rounds[:]
+        run.rounds.extend(rounds[:2])  # a message carries two
+        return training_pb2.GetRunResponse(
+            run=run, next_round=rounds[2].number if len(rounds) > 2 else 0
+        )
 
     def WatchRun(self, request: Any, context: Any) -> Iterator[Any]:
         self._note(request, context)
@@ -168,7 +174,12 @@ class Hub(
             if closed == 2 and self.cuts:
                 self.cuts -= 1
                 refuse(context, grpc.StatusCode.UNAVAILABLE, "RELAY_DRAINING", "come back")
-            yield training_pb2.WatchRunResponse(run=self.run(closed))
+            run = self.run(closed)
+            # As the service does: only what is new or may have changed.
+            changed = [r for r in run.rounds if r.number >= max(closed, request.from_round)]
+            del run.rounds[:]
+            run.rounds.extend(changed)
+            yield training_pb2.WatchRunResponse(run=run)
 
     def DownloadModel(self, request: Any, context: Any) -> Iterator[Any]:
         self._note(request, context)
@@ -222,7 +233,12 @@ def mesh(hub: Hub, tmp_path: Path) -> Iterator[oncomesh.Mesh]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     (tmp_path / "secret").write_text("credential\n")
-    document = {"endpoint": f"127.0.0.1:{port}", "credentialFile": "secret"}
+    document = {
+        "endpoint": f"127.0.0.1:{port}",
+        "trustDomain": "mesh",
+        "site": "hub",
+        "credentialFile": "secret",
+    }
     (tmp_path / "context.json").write_text(json.dumps(document))
     context = Context.read(tmp_path / "context.json")
     with oncomesh.Mesh(FrontDoor(context, grpc.insecure_channel(context.endpoint))) as found:
@@ -385,7 +401,9 @@ def test_a_plan_that_cannot_be_read_says_so(tmp_path: Path, content: str) -> Non
 
 
 def test_nobody_at_the_front_door(tmp_path: Path) -> None:
-    (tmp_path / "context.json").write_text('{"endpoint": "127.0.0.1:9"}')
+    (tmp_path / "context.json").write_text(
+        '{"endpoint": "127.0.0.1:9", "trustDomain": "mesh", "site": "hub"}'
+    )
     with (
         oncomesh.connect(tmp_path / "context.json") as mesh,
         pytest.raises(oncomesh.UnavailableError) as caught,
@@ -395,7 +413,15 @@ def test_nobody_at_the_front_door(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"endpoint": 3}', '{"endpoint": "x:1", "caFile": "absent.crt"}']
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"endpoint": 3}',
+        '{"endpoint": "x:1", "caFile": "absent.crt"}',
+        '{"endpoint": "x:1", "trustDomain": "m", "site": "hub", "caFile": "absent.crt"}',
+    ],
 )
 def test_a_context_that_cannot_be_used_says_so(tmp_path: Path, content: str) -> None:
     (tmp_path / "context.json").write_text(content)
@@ -413,7 +439,7 @@ def test_without_a_context_there_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> N
 def authority(tmp_path: Path) -> Path:
     """A CA and a certificate for 127.0.0.1, made by openssl."""
     extensions = tmp_path / "san.cnf"
-    extensions.write_text("subjectAltName=IP:127.0.0.1\n")
+    extensions.write_text("subjectAltName=DNS:north.node.mesh,DNS:localhost,IP:127.0.0.1\n")
     new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     sign = ["openssl", "x509", "-req", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
     for command in (
@@ -433,8 +459,21 @@ def test_the_front_door_must_chain_to_the_contexts_authority(hub: Hub, authority
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     (authority / "token").write_text("a.b.c\n")
-    for ca, known in (("ca.crt", True), ("other.crt", False)):
-        context = {"endpoint": f"127.0.0.1:{port}", "caFile": ca, "tokenFile": "token"}
+    # Another authority, another site of the same authority, another mesh: none is the front door.
+    for ca, site, domain, known in (
+        ("ca.crt", "north", "mesh", True),
+        ("other.crt", "north", "mesh", False),
+        ("ca.crt", "hub", "mesh", False),
+        ("ca.crt", "south", "mesh", False),
+        ("ca.crt", "north", "other", False),
+    ):
+        context = {
+            "endpoint": f"127.0.0.1:{port}",
+            "trustDomain": domain,
+            "site": site,
+            "caFile": ca,
+            "tokenFile": "token",
+        }
         (authority / "context.json").write_text(json.dumps(context))
         with oncomesh.connect(authority / "context.json") as mesh:
             if known:

@@ -20,6 +20,9 @@ class Context:
     """
 
     endpoint: str
+    # The DNS name in the certificate of the site's relay: `hub.<trust domain>` or
+    # `<node>.node.<trust domain>`. No name server needs to know it.
+    server_name: str
     ca: bytes | None
     token_file: Path | None
     credential_file: Path | None
@@ -49,13 +52,15 @@ class Context:
         if not isinstance(document, dict):
             raise _invalid("it is not a JSON object")
         values: dict[str, str] = {}
-        for key in ("endpoint", "caFile", "tokenFile", "credentialFile", "subject"):
+        keys = ("endpoint", "trustDomain", "site", "caFile", "tokenFile", "credentialFile", "subject")
+        for key in keys:
             value = document.get(key, "")
             if not isinstance(value, str):
                 raise _invalid(f"{key} is not text")
             values[key] = value
-        if not values["endpoint"]:
-            raise _invalid("endpoint is missing")
+        for key in ("endpoint", "trustDomain", "site"):
+            if not values[key]:
+                raise _invalid(f"{key} is missing")
 
         def beside(key: str) -> Path | None:
             return file.parent / values[key] if values[key] else None
@@ -65,8 +70,10 @@ class Context:
             ca = ca_file.read_bytes() if ca_file else None
         except OSError as error:
             raise _invalid("the file that caFile names cannot be read") from error
+        site = "hub" if values["site"] == "hub" else f"{values['site']}.node"
         return cls(
             values["endpoint"],
+            f"{site}.{values['trustDomain']}",
             ca,
             beside("tokenFile"),
             beside("credentialFile"),
@@ -78,6 +85,6 @@ def _invalid(what: str) -> InvalidArgumentError:
     return InvalidArgumentError(
         "INVALID_ARGUMENT",
         "CONTEXT_INVALID",
-        "the context file must be a JSON object with the texts endpoint and caFile, and tokenFile "
-        f"or credentialFile: {what}",
+        "the context file must be a JSON object with the texts endpoint, trustDomain, site (hub "
+        f"or a node) and caFile, and tokenFile or credentialFile: {what}",
     )

@@ -26,6 +26,7 @@ from oncomesh.runs import (
     download_model,
     load_tensors,
     read_plan,
+    read_run,
 )
 from oncomesh.stubs.access.v1 import access_pb2, access_pb2_grpc, people_pb2, people_pb2_grpc
 from oncomesh.stubs.catalogue.v1 import catalogue_pb2, catalogue_pb2_grpc
@@ -224,8 +225,7 @@ class Mesh:
 
     def run(self, name: str) -> Run:
         """A run with its rounds."""
-        request = training_pb2.GetRunRequest(name=name)
-        return Run(self._door, self._door.call(self._training.GetRun, request).run)
+        return Run(self._door, read_run(self._door, name))
 
     def runs(self) -> Listing[Run]:
         """Every run one may see, newest first, without rounds (`refresh` fetches them)."""

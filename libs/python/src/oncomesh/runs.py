@@ -40,6 +40,30 @@ _TRIES = 6
 _MAX_PLAN_BYTES = 256 << 10
 
 
+def merged(known: training_pb2.Run, news: training_pb2.Run) -> training_pb2.Run:
+    """The run as `news` has it, with the rounds that only `known` has in front."""
+    first = news.rounds[0].number if news.rounds else None
+    out = training_pb2.Run()
+    out.CopyFrom(news)
+    del out.rounds[:]
+    out.rounds.extend(r for r in known.rounds if first is None or r.number < first)
+    out.rounds.extend(news.rounds)
+    return out
+
+
+def read_run(door: FrontDoor, name: str) -> training_pb2.Run:
+    """A run with all of its rounds, in as many calls as they need."""
+    stub = training_pb2_grpc.TrainingServiceStub(door.channel)
+    request = training_pb2.GetRunRequest(name=name)
+    run = training_pb2.Run()
+    while True:
+        answer = door.call(stub.GetRun, request)
+        run = merged(run, answer.run)
+        if answer.next_round == 0:
+            return run
+        request.from_round = answer.next_round
+
+
 class Round:
     """One round of a run: `number` 0 sums statistics, 1… train, the last one evaluates."""
 
@@ -139,8 +163,7 @@ class Run:
 
     def refresh(self) -> Run:
         """Asks the hub for the state now."""
-        request = training_pb2.GetRunRequest(name=self.name)
-        self._message = self._door.call(self._stub.GetRun, request).run
+        self._message = read_run(self._door, self.name)
         return self
 
     def updates(self) -> Iterator[Run]:
@@ -150,13 +173,16 @@ class Run:
         """
         failures = 0
         while not self.ended:
-            request = training_pb2.WatchRunRequest(name=self.name)
+            rounds = self._message.rounds
+            request = training_pb2.WatchRunRequest(
+                name=self.name, from_round=rounds[-1].number if rounds else 0
+            )
             try:
                 for answer in self._door.stream(
                     self._stub.WatchRun, request, timeout=_WATCH_SECONDS
                 ):
                     failures = 0
-                    self._message = answer.run
+                    self._message = merged(self._message, answer.run)
                     yield self
                     if answer.run.state != training_pb2.Run.STATE_RUNNING:
                         return
