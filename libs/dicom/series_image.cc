@@ -5,7 +5,9 @@
 // After osconfig.h.
 #include <dcmtk/dcmdata/dctk.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -81,6 +83,32 @@ absl::Status ReadRescale(const FunctionalGroups& groups, Slice& slice) {
     *out = *value;
   }
   return absl::OkStatus();
+}
+
+// Stored values that stand for no pixel, both ends included; empty when first > last.
+struct Padding {
+  float first = 1, last = 0;
+};
+
+Padding ReadPadding(DcmDataset& dataset, const PixelFormat& format) {
+  auto read = [&](const DcmTagKey& tag) -> std::optional<float> {
+    DcmElement* element = nullptr;
+    if (dataset.findAndGetElement(tag, element).bad() || element == nullptr) return std::nullopt;
+    // US or SS by Pixel Representation; where the other one was written the bits are meant.
+    Uint16 bits = 0;
+    Sint16 number = 0;
+    if (element->getSint16(number).good()) {
+      bits = static_cast<Uint16>(number);
+    } else if (element->getUint16(bits).bad()) {
+      return std::nullopt;
+    }
+    return format.is_signed ? static_cast<float>(static_cast<int16_t>(bits))
+                            : static_cast<float>(bits);
+  };
+  auto value = read(DCM_PixelPaddingValue);
+  if (!value) return {};
+  const float limit = read(DCM_PixelPaddingRangeLimit).value_or(*value);
+  return {std::min(*value, limit), std::max(*value, limit)};
 }
 
 std::optional<double> PrivateNumber(DcmDataset& dataset, uint16_t group, const char* creator,
@@ -162,12 +190,17 @@ absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels) {
   }
   if (!pixels) return out;
   ASSIGN_OR_RETURN(auto frames, DecodeFrames(*file, format));
+  const Padding padding = ReadPadding(dataset, format);
+  const float outside = OutsideValue(out.modality);
   for (size_t i = 0; i < frames.size(); ++i) {
     Slice& slice = out.slices[i];
     slice.values = std::move(frames[i]);
-    if (slice.slope == 1 && slice.intercept == 0) continue;
+    if (slice.slope == 1 && slice.intercept == 0 && padding.first > padding.last) continue;
     for (float& value : slice.values) {
-      value = static_cast<float>(static_cast<double>(value) * slice.slope + slice.intercept);
+      const bool padded = value >= padding.first && value <= padding.last;
+      value = padded
+                  ? outside
+                  : static_cast<float>(static_cast<double>(value) * slice.slope + slice.intercept);
     }
   }
   return out;

@@ -21,7 +21,8 @@ struct Slice {
   double column_spacing = 0;            // between columns: along a row
   double slope = 1;                     // rescale, PS3.3 C.11.1
   double intercept = 0;
-  // slope * stored + intercept, column fastest; empty when only the header was read.
+  // slope * stored + intercept or OutsideValue, column fastest; empty when only the header was
+  // read.
   std::vector<float> values;
 };
 
@@ -62,11 +63,15 @@ struct ImageObject {
   std::optional<PetHeader> pet;
 };
 
-// Reads an image object. With `pixels` false only the header counts, and an encoding we cannot
-// decode is no error. Any thread.
-// Errors: those of ParseObject, ReadPixelFormat and DecodeFrames; INVALID_ARGUMENT (IMAGE_NO_PLACE)
-// when position, orientation or spacing is missing or makes no plane, (RESCALE_INVALID);
-// UNIMPLEMENTED (MODALITY_LUT) for values that only a lookup table explains.
+// The value of what is not there in an image of this modality: air in CT, else nothing.
+inline float OutsideValue(absl::string_view modality) { return modality == "CT" ? -1000.0f : 0.0f; }
+
+// Reads an image object. Padded pixels (PS3.3 C.7.5.1.1.2: the stored value is Pixel Padding Value,
+// or between it and Pixel Padding Range Limit) have the modality's OutsideValue. With `pixels`
+// false only the header counts, and an encoding we cannot decode is no error. Any thread. Errors:
+// those of ParseObject, ReadPixelFormat and DecodeFrames; INVALID_ARGUMENT (IMAGE_NO_PLACE) when
+// position, orientation or spacing is missing or makes no plane, (RESCALE_INVALID); UNIMPLEMENTED
+// (MODALITY_LUT) for values that only a lookup table explains.
 absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels = true);
 
 // What a folder's sorting needs to know of an object without reading all of it.

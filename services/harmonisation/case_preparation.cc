@@ -141,7 +141,7 @@ absl::StatusOr<Assembled> Assemble(const SortedFiles& files, const ModalityPlan&
                                {"controlPoints", options.control_points}});
     RETURN_IF_ERROR(CheckGoOn(go_on));
   }
-  out.outside = plan.modality == "CT" ? -1000.0f : 0.0f;
+  out.outside = dicom::OutsideValue(plan.modality);
   RETURN_IF_ERROR(Normalise(plan, out));
   return out;
 }
