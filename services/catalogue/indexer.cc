@@ -19,7 +19,7 @@ constexpr uint64_t kLargestTable = 256 << 20;
 
 // Changes when values taken before may differ from those that would be taken now.
 std::string Fingerprint(const terminology::Registry& registry) {
-  std::string all = "1\n";
+  std::string all = "2\n";
   for (const auto& variable : registry.variables()) {
     absl::StrAppend(&all, variable->name, " ", terminology::TypeName(variable->type), " ",
                     variable->source.dicom, " ", variable->source.rule, " ", variable->minimum, " ",
@@ -119,6 +119,9 @@ absl::StatusOr<v1::IndexStatus> Indexer::Sync() {
     }
     ASSIGN_OR_RETURN(Applied applied, deps_.store.Apply(changes, cursor, unreadable));
     changed = changed || applied.changed;
+    if (applied.replaced > 0) {
+      base::Log(base::Level::kWarning, "index.clinical_replaced", {{"values", applied.replaced}});
+    }
     if (unreadable + applied.conflicts > 0) {
       base::Log(base::Level::kWarning, "index.passed_over",
                 {{"unreadable", unreadable}, {"conflicts", applied.conflicts}});

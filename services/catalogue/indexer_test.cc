@@ -213,15 +213,36 @@ TEST_CASE("indexer: a withdrawn object is gone, and with the last one its patien
   CHECK(all.Test(2));
 }
 
-TEST_CASE("indexer: clinical rows replace each other, and say more than a header does") {
+TEST_CASE("indexer: clinical rows add to each other, and say more than a header does") {
   Node node;
   node.Release("PATIENTA", 1, 1, 1, "CT", {{0x00100040, {"CS", "M"}}});
   node.Clinical("PATIENTA", {{"sex", "F"}, {"stage", "III"}});
   node.Sync();
   CHECK(node.Patients("sex = \"F\" and stage = \"III\"") == 1);
+  // A later table says nothing of the sex; what it says of the grade is no grade.
   node.Clinical("PATIENTA", {{"stage", "IV"}, {"grade", "nonsense"}});
   node.Sync();
-  CHECK(node.Patients("sex = \"M\" and stage = \"IV\"") == 1);
+  CHECK(node.Patients("sex = \"F\" and stage = \"IV\"") == 1);
+  CHECK(node.Patients("stage = \"III\"") == 0);
+}
+
+TEST_CASE("indexer: several rows of a patient in one table are one record, the last value counts") {
+  Node node;
+  auto table = node.objects->Put(
+      "patient_id,sex,topography,stage\r\nPATIENTA,F,C50.4,II\r\nPATIENTB,M,,I\r\n"
+      "PATIENTA,,C34.1,\r\nPATIENTA,,,\r\n");
+  REQUIRE(table.ok());
+  node.feed.Add({.kind = Released::Kind::kClinicalTable, .sha256 = *table});
+  node.Sync();
+  CHECK(node.Patients("sex = \"F\" and topography = \"C34\" and stage = \"II\"") == 1);
+  CHECK(node.Patients("topography = \"C50\"") == 0);
+  // Values that say something else are counted; the same value again is none.
+  IndexChange change;
+  change.kind = IndexChange::Kind::kClinical;
+  change.patient_code = "PATIENTA";
+  change.clinical = {{"sex", "M"}, {"stage", "II"}, {"grade", "2"}};
+  REQUIRE_VALUE(Applied applied, node.store->Apply({change, change}, 9, 0));
+  CHECK(applied.replaced == 1);
 }
 
 TEST_CASE(
@@ -320,17 +341,18 @@ TEST_CASE("dataset: a version is frozen: later releases and withdrawals do not c
   std::string ct = node.Release("PATIENTA", 1, 1, 1, "CT");
   node.Release("PATIENTA", 1, 2, 2, "MR");
   node.Release("PATIENTB", 2, 3, 3, "CT");
+  node.Release("PATIENTD", 6, 6, 6, "CT");
   node.Sync();
   REQUIRE_VALUE(v1::DatasetRecord first, node.datasets->Create(Ask("lung-ct", "modality = 'CT'")));
   CHECK(first.name() == "nodes/north/datasets/lung-ct/versions/1");
   CHECK(first.state() == v1::DatasetRecord::STATE_FROZEN);
   CHECK(first.where() == "modality = \"CT\"");
-  CHECK(first.statistics().patients() == 2);
-  CHECK(first.statistics().series() == 2);
-  CHECK(first.statistics().objects() == 2);
+  CHECK(first.statistics().patients() == 3);
+  CHECK(first.statistics().series() == 3);
+  CHECK(first.statistics().objects() == 3);
   std::string digest;
   std::vector<v1::ManifestItem> items = Manifest(node, first.name(), &digest);
-  REQUIRE(items.size() == 2);
+  REQUIRE(items.size() == 3);
   CHECK(items[0].sha256() == ct);
   CHECK(items[0].modality() == "CT");
   CHECK(digest == first.digest());
@@ -345,7 +367,7 @@ TEST_CASE("dataset: a version is frozen: later releases and withdrawals do not c
   node.Release("PATIENTC", 4, 5, 5, "CT");
   node.feed.Add({.kind = Released::Kind::kWithdrawn, .sop_instance_uid = "2.25.3.1"});
   node.Sync();
-  CHECK(Manifest(node, first.name(), &digest).size() == 2);
+  CHECK(Manifest(node, first.name(), &digest).size() == 3);
   REQUIRE_VALUE(v1::DatasetRecord second, node.datasets->Create(Ask("lung-ct", "modality = 'CT'")));
   CHECK(second.name() == "nodes/north/datasets/lung-ct/versions/2");
   CHECK(second.digest() != first.digest());
@@ -417,7 +439,7 @@ TEST_CASE("dataset: published, seen at the hub, withdrawn; a hub that is away ch
   node.Release("PATIENTA", 1, 1, 1, "CT");
   node.Sync();
   REQUIRE_VALUE(v1::DatasetRecord made, node.datasets->Create(Ask("a-set", "all")));
-  // One patient is fewer than the policy's two: the record says nothing in numbers.
+  // One patient is too few for the policy: the record says nothing in numbers.
   CHECK_FALSE(made.statistics().has_patients());
   CHECK_FALSE(made.statistics().has_objects());
   CHECK(made.statistics().values().empty());

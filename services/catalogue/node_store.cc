@@ -111,10 +111,7 @@ class Batch {
         Withdraw(change.sop_instance_uid, applied);
         return;
       case IndexChange::Kind::kClinical: {
-        Row& patient = Patient(change.patient_code);
-        std::string text = ToText(change.clinical);
-        sql_ << "UPDATE patients SET clinical = :c WHERE id = :i", use(text), use(patient.id);
-        applied.changed = true;
+        AddClinical(change, applied);
         return;
       }
     }
@@ -188,6 +185,24 @@ class Batch {
             "ON CONFLICT (uid) DO UPDATE SET series_id = excluded.series_id, "
             "sha256 = excluded.sha256, bytes = excluded.bytes",
         use(header.sop_instance_uid), use(series->id), use(change.sha256), use(bytes);
+    applied.changed = true;
+  }
+
+  // What is said last of a variable counts; of what is not said this time the earlier value stays,
+  // for one row of a patient seldom says everything.
+  void AddClinical(const IndexChange& change, Applied& applied) {
+    Row& patient = Patient(change.patient_code);
+    std::string text;
+    sql_ << "SELECT clinical FROM patients WHERE id = :i", use(patient.id), into(text);
+    Values values = FromText(text);
+    for (const auto& [name, value] : change.clinical) {
+      auto [found, fresh] = values.emplace(name, value);
+      if (fresh || found->second == value) continue;
+      found->second = value;
+      ++applied.replaced;
+    }
+    text = ToText(values);
+    sql_ << "UPDATE patients SET clinical = :c WHERE id = :i", use(text), use(patient.id);
     applied.changed = true;
   }
 

@@ -31,13 +31,14 @@ struct IndexChange {
   std::string sha256;            // kObject
   std::string sop_instance_uid;  // kWithdrawn
   std::string patient_code;      // kClinical
-  Values clinical;               // kClinical
+  Values clinical;               // kClinical; none of them empty
 };
 
 // What Apply did.
 struct Applied {
   bool changed = false;
   int64_t conflicts = 0;  // objects whose study or series belongs to somebody else already
+  int64_t replaced = 0;   // clinical values of which an earlier row said something else
 };
 
 // Any thread.
@@ -48,7 +49,8 @@ class NodeStore {
                                                          const std::string& password_file = "");
 
   // Makes the changes and moves the cursor, all or nothing. An object that is there already is
-  // replaced. `unreadable` is added to the number kept.
+  // replaced; a patient's clinical values are, one by one, by later ones. `unreadable` is added to
+  // the number kept.
   absl::StatusOr<Applied> Apply(const std::vector<IndexChange>& changes, int64_t cursor,
                                 int64_t unreadable);
 
