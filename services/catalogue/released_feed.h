@@ -13,8 +13,11 @@ namespace oncomesh::catalogue {
 struct Released {
   enum class Kind {
     kObject,         // a DICOM object was released
-    kClinicalTable,  // a pseudonymised clinical table; its rows replace the patients' earlier ones
-    kWithdrawn,      // a released DICOM object is no longer available (opt-out, erasure, replaced)
+    kClinicalTable,  // a pseudonymised clinical table; its values replace the patients' earlier
+                     // ones
+    // A released DICOM object is no longer available. De-identification does not withdraw objects,
+    // so its feed has none of these; a feed that had would be followed.
+    kWithdrawn,
   };
   int64_t sequence = 0;  // position in the feed, ascending from 1
   Kind kind = Kind::kObject;
