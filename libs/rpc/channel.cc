@@ -83,8 +83,9 @@ std::shared_ptr<grpc::Channel> Connect(const ChannelOptions& options) {
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectFrontDoor(const std::string& endpoint,
                                                                 const std::string& ca_file,
+                                                                const std::string& uri,
                                                                 const std::string& token) {
-  ASSIGN_OR_RETURN(auto credentials, FrontDoorCredentials(ca_file));
+  ASSIGN_OR_RETURN(auto credentials, FrontDoorCredentials(ca_file, uri));
   std::vector<std::pair<std::string, std::string>> pairs;
   if (!token.empty()) pairs.emplace_back("authorization", absl::StrCat("Bearer ", token));
   return Make(endpoint, std::move(credentials), std::move(pairs));

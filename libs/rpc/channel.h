@@ -35,10 +35,11 @@ struct ChannelOptions {
 // nothing by itself. Never fails: a server that is not there shows at the first call.
 std::shared_ptr<grpc::Channel> Connect(const ChannelOptions& options);
 
-// A channel to a front door with the person's token (empty: none).
+// A channel to the front door `uri` (FrontDoorUri) with the person's token (empty: none).
 // Errors: NOT_FOUND (FILE_NOT_FOUND) for the CA file.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectFrontDoor(const std::string& endpoint,
                                                                 const std::string& ca_file,
+                                                                const std::string& uri,
                                                                 const std::string& token);
 
 // Sets the deadline of a call; every service refuses a call without one.

@@ -50,25 +50,6 @@ class PeerPathVerifier final : public ExternalCertificateVerifier {
   std::string uri_;
 };
 
-// A front door is some site's relay, whatever its trust domain: the person's CA file says which.
-class RelayVerifier final : public ExternalCertificateVerifier {
- public:
-  bool Verify(TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
-              grpc::Status* sync_status) override {
-    auto uris = request->uri_names();
-    bool relay = false;
-    if (uris.size() == 1) {
-      absl::string_view uri(uris[0].data(), uris[0].size());
-      relay = absl::StartsWith(uri, "spiffe://") && absl::EndsWith(uri, "/relay");
-    }
-    *sync_status = relay ? grpc::Status::OK
-                         : grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
-                                        "the server is not a front door of the mesh");
-    return true;
-  }
-  void Cancel(TlsCustomVerificationCheckRequest*) override {}
-};
-
 // Lets a client in by the path in its certificate. The chain was checked before by OpenSSL.
 class ClientVerifier final : public ExternalCertificateVerifier {
  public:
@@ -187,8 +168,20 @@ std::shared_ptr<grpc::ChannelCredentials> IdentityChannelCredentials(
   return grpc::experimental::TlsCredentials(options);
 }
 
+std::string FrontDoorUri(absl::string_view trust_domain, absl::string_view site) {
+  return absl::StrCat("spiffe://", trust_domain, "/", ServicePath(site, "relay"));
+}
+
+std::string FrontDoorDnsName(absl::string_view trust_domain, absl::string_view path) {
+  if (path == "hub/relay") return absl::StrCat("hub.", trust_domain);
+  const std::string node = NodeOfPath(path);
+  return !node.empty() && absl::EndsWith(path, "/relay")
+             ? absl::StrCat(node, ".node.", trust_domain)
+             : "";
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> FrontDoorCredentials(
-    const std::string& ca_file) {
+    const std::string& ca_file, const std::string& uri) {
   ASSIGN_OR_RETURN(std::string roots, base::ReadFile(ca_file, 1 << 20));
   grpc::experimental::TlsChannelCredentialsOptions options;
   options.set_certificate_provider(
@@ -196,7 +189,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> FrontDoorCredentials(
   options.watch_root_certs();
   options.set_verify_server_certs(true);
   options.set_check_call_host(false);
-  options.set_certificate_verifier(ExternalCertificateVerifier::Create<RelayVerifier>());
+  options.set_certificate_verifier(ExternalCertificateVerifier::Create<PeerPathVerifier>(uri));
   return grpc::experimental::TlsCredentials(options);
 }
 

@@ -52,10 +52,18 @@ std::shared_ptr<grpc::ServerCredentials> IdentityServerCredentials(const std::st
 std::shared_ptr<grpc::ChannelCredentials> IdentityChannelCredentials(
     const std::string& identity_dir, const std::string& trust_domain, const std::string& peer_path);
 
+// The URI of a site's relay, which is its front door.
+std::string FrontDoorUri(absl::string_view trust_domain, absl::string_view site);
+// The DNS name that the relay's certificate carries for clients that can check no URI:
+// "hub.<trust domain>", "<node>.node.<trust domain>". No name server needs to know it. Empty for
+// another path.
+std::string FrontDoorDnsName(absl::string_view trust_domain, absl::string_view path);
+
 // Channel credentials of a person's program: no certificate of its own; the server must chain to
-// the authority in `ca_file`, and be a relay.
+// the authority in `ca_file`, and show exactly one URI SAN, `uri`. One authority vouches for every
+// site, so the authority alone would let any node stand in for the hub.
 // Errors: NOT_FOUND when the file is missing.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> FrontDoorCredentials(
-    const std::string& ca_file);
+    const std::string& ca_file, const std::string& uri);
 
 }  // namespace oncomesh::rpc

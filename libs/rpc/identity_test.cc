@@ -101,5 +101,42 @@ TEST_CASE("identity: a client is judged in the handshake by the path in its cert
   server->Shutdown();
 }
 
+TEST_CASE("identity: a person's program takes the front door of its site and no other") {
+  AllowOnlyTls13();
+  base::SetLogLevel(base::Level::kError);
+  Authority authority;
+  People people;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  const std::string identity = authority.Identity("spiffe://test/node/lisbon/relay");
+  builder.AddListeningPort("127.0.0.1:0", IdentityServerCredentials(identity, Clients::kAnyone),
+                           &port);
+  builder.RegisterService(&people);
+  auto server = builder.BuildAndStart();
+  REQUIRE(server != nullptr);
+  auto call = [&](const std::string& uri) {
+    REQUIRE_VALUE(auto channel, ConnectFrontDoor("127.0.0.1:" + std::to_string(port),
+                                                 identity + "/current/ca.crt", uri, "token"));
+    grpc::ClientContext context;
+    SetDeadline(context, absl::Seconds(10));
+    access::v1::WhoAmIResponse response;
+    return FromGrpc(access::v1::PeopleService::NewStub(channel)->WhoAmI(
+        &context, access::v1::WhoAmIRequest(), &response));
+  };
+  REQUIRE_OK(call(FrontDoorUri("test", "lisbon")));
+  // All of them have certificates of the same authority; a node is not to get the hub's tokens.
+  for (const std::string& uri : {FrontDoorUri("test", "hub"), FrontDoorUri("test", "porto"),
+                                 FrontDoorUri("other", "lisbon"), std::string()}) {
+    INFO(uri);
+    CHECK(call(uri).code() == absl::StatusCode::kUnavailable);
+  }
+  CHECK(people.reached == 1);
+  CHECK(FrontDoorDnsName("test", "hub/relay") == "hub.test");
+  CHECK(FrontDoorDnsName("test", "node/lisbon/relay") == "lisbon.node.test");
+  CHECK(FrontDoorDnsName("test", "node/lisbon/access").empty());
+  CHECK(FrontDoorDnsName("test", "hub/access").empty());
+  server->Shutdown();
+}
+
 }  // namespace
 }  // namespace oncomesh::rpc

@@ -16,6 +16,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/crypto/secret.h"
 #include "libs/crypto/x509.h"
+#include "libs/rpc/identity.h"
 
 namespace oncomesh::access {
 namespace {
@@ -68,9 +69,13 @@ absl::Time Authority::NextExpiry() const { return clock_->Now() + lifetime_; }
 absl::StatusOr<std::string> Authority::Issue(const std::string& path,
                                              const std::string& csr_pem) const {
   const absl::Time now = clock_->Now();
+  std::vector<std::string> dns = {"localhost"};
+  // For people's programs that can check a host name only.
+  const std::string front_door = rpc::FrontDoorDnsName(trust_domain_, path);
+  if (!front_door.empty()) dns.push_back(front_door);
   return crypto::IssueCertificate(certificate_, key_, csr_pem,
                                   {.uri = absl::StrCat("spiffe://", trust_domain_, "/", path),
-                                   .dns = {"localhost"},
+                                   .dns = std::move(dns),
                                    .ips = {"127.0.0.1"},
                                    .not_before = now - Backdated(),
                                    .not_after = now + lifetime_});

@@ -96,8 +96,7 @@ class HubApp final : public rpc::App {
         const absl::Duration look = folders_.LookAgain();
         base::MutexLock lock(mutex_);
         if (!stopping_) {
-          wake_.WaitFor(mutex_,
-                        absl::ToChronoNanoseconds(pushed ? look : absl::Seconds(1)));
+          wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(pushed ? look : absl::Seconds(1)));
         }
         if (stopping_) return;
       }
@@ -264,13 +263,13 @@ class NodeApp final : public rpc::App {
         absl::Seconds(seconds), [this] { return PullTrust(""); }, [this] { people_->Forget(); });
     membership_.StartRenewal([this](const v1::RenewCertificatesRequest& request)
                                  -> absl::StatusOr<v1::RenewCertificatesResponse> {
-                               grpc::ClientContext context;
-                               rpc::SetDeadline(context, absl::Seconds(30));
-                               v1::RenewCertificatesResponse response;
-                               RETURN_IF_ERROR(rpc::FromGrpc(hub_enrolment_->RenewCertificates(
-                                   &context, request, &response)));
-                               return response;
-                             });
+      grpc::ClientContext context;
+      rpc::SetDeadline(context, absl::Seconds(30));
+      v1::RenewCertificatesResponse response;
+      RETURN_IF_ERROR(
+          rpc::FromGrpc(hub_enrolment_->RenewCertificates(&context, request, &response)));
+      return response;
+    });
     return absl::OkStatus();
   }
 
@@ -362,7 +361,9 @@ class NodeApp final : public rpc::App {
                                               const v1::EnrolRequest& request) {
     const std::string ca = config_.service().state_dir() + "/invitation-ca.crt";
     RETURN_IF_ERROR(base::WriteFileAtomically(ca, invitation.ca_pem));
-    ASSIGN_OR_RETURN(auto channel, rpc::ConnectFrontDoor(invitation.front_door, ca, ""));
+    ASSIGN_OR_RETURN(auto channel,
+                     rpc::ConnectFrontDoor(invitation.front_door, ca,
+                                           rpc::FrontDoorUri(invitation.trust_domain, "hub"), ""));
     auto stub = v1::EnrolmentService::NewStub(channel);
     grpc::ClientContext context;
     context.set_wait_for_ready(true);

@@ -98,13 +98,16 @@ class Mesh {
     const std::string contexts = folder_ + "/contexts/";
     const json context = json::parse(Must(base::ReadFile(contexts + person + ".json")));
     const std::string endpoint = context.at("endpoint"),
-                      ca = contexts + std::string(context.at("caFile"));
+                      ca = contexts + std::string(context.at("caFile")),
+                      uri = rpc::FrontDoorUri(std::string(context.at("trustDomain")),
+                                              std::string(context.at("site")));
     const std::string secret = contexts + std::string(context.at("credentialFile"));
-    auto stub = access::v1::PeopleService::NewStub(Must(rpc::ConnectFrontDoor(endpoint, ca, "")));
+    auto stub =
+        access::v1::PeopleService::NewStub(Must(rpc::ConnectFrontDoor(endpoint, ca, uri, "")));
     access::v1::IssueTokenRequest request;
     request.set_credential(std::string(absl::StripAsciiWhitespace(Must(base::ReadFile(secret)))));
     auto issued = Must(Call(*stub, &access::v1::PeopleService::Stub::IssueToken, request));
-    return Must(rpc::ConnectFrontDoor(endpoint, ca, issued.token()));
+    return Must(rpc::ConnectFrontDoor(endpoint, ca, uri, issued.token()));
   }
 
   // A command of the program; its document.

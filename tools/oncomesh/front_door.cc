@@ -15,6 +15,7 @@ namespace oncomesh::cli {
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& context) {
   rpc::AllowOnlyTls13();
+  const std::string uri = rpc::FrontDoorUri(context.trust_domain, context.site);
   std::string token;
   if (!context.token_file.empty()) {
     ASSIGN_OR_RETURN(token, base::ReadFile(context.token_file, 64 << 10));
@@ -23,7 +24,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& cont
     access::v1::IssueTokenRequest request;
     ASSIGN_OR_RETURN(std::string credential, base::ReadFile(context.credential_file, 4096));
     request.set_credential(std::string(absl::StripAsciiWhitespace(credential)));
-    ASSIGN_OR_RETURN(auto channel, rpc::ConnectFrontDoor(context.endpoint, context.ca_file, ""));
+    ASSIGN_OR_RETURN(auto channel,
+                     rpc::ConnectFrontDoor(context.endpoint, context.ca_file, uri, ""));
     auto stub = access::v1::PeopleService::NewStub(channel);
     auto issued = Call(*stub, &access::v1::PeopleService::Stub::IssueToken, request);
     if (issued.status().code() == absl::StatusCode::kUnavailable) {
@@ -34,7 +36,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& cont
     RETURN_IF_ERROR(issued.status());
     token = issued->token();
   }
-  return rpc::ConnectFrontDoor(context.endpoint, context.ca_file, token);
+  return rpc::ConnectFrontDoor(context.endpoint, context.ca_file, uri, token);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Session& session) {

@@ -164,6 +164,8 @@ absl::Status WriteContexts(const Mesh& mesh) {
           base::WriteFileAtomically(SecretFile(mesh, person.name), secret + "\n", 0600));
     }
     json context = {{"endpoint", mesh.Find(person.site, "relay")->Address("frontDoor")},
+                    {"trustDomain", mesh.trust_domain},
+                    {"site", person.site},
                     {"caFile", "ca.crt"},
                     {"credentialFile", person.name + ".secret"},
                     {"subject", person.name}};

@@ -24,6 +24,8 @@ inline constexpr int kPartly = 3;  // done in part
 // Who one is and where the front door is (--context FILE or ONCOMESH_CONTEXT).
 struct Context {
   std::string endpoint;         // host:port of the front door
+  std::string trust_domain;     // of the mesh
+  std::string site;             // whose front door it must be: "hub" or a node
   std::string ca_file;          // PEM that the server's certificate must chain to
   std::string token_file;       // the person's JWT, or empty
   std::string credential_file;  // what the local issuer takes for a new token, or empty

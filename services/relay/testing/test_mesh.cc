@@ -225,8 +225,9 @@ std::shared_ptr<grpc::Channel> TestMesh::Direct(bool hub) {
 }
 
 std::shared_ptr<grpc::Channel> TestMesh::FrontDoor(bool hub, const std::string& token) {
-  return Must(rpc::ConnectFrontDoor(Address((hub ? hub_ : node_)->ports().front_door),
-                                    authority_.ca_file(), token));
+  return Must(
+      rpc::ConnectFrontDoor(Address((hub ? hub_ : node_)->ports().front_door), authority_.ca_file(),
+                            rpc::FrontDoorUri(kTrustDomain, hub ? "hub" : "lisbon"), token));
 }
 
 }  // namespace oncomesh::relay::testing

@@ -361,7 +361,8 @@ TEST_CASE("relay: a certificate that is foreign, nameless or has two names opens
   REQUIRE_OK(base::WriteFileAtomically(folder + "/current/ca.crt", ca));
   CHECK(code(folder) == absl::StatusCode::kUnavailable);
   // No certificate at all.
-  REQUIRE_VALUE(auto credentials, rpc::FrontDoorCredentials(authority.ca_file()));
+  REQUIRE_VALUE(auto credentials, rpc::FrontDoorCredentials(
+                                      authority.ca_file(), rpc::FrontDoorUri(kTrustDomain, "hub")));
   CHECK(Say(grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), credentials)).code() ==
         absl::StatusCode::kUnavailable);
 }
