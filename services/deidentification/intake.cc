@@ -1,18 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/deidentification/intake.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "libs/base/error.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "services/deidentification/clinical_table.h"
 
 namespace oncomesh::deidentification {
+namespace {
+
+// Makes the names in a folder durable.
+absl::Status SyncFolder(const std::string& path) {
+  int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return base::ErrnoStatus(errno, "open the quarantine folder");
+  absl::Status status;
+  if (fsync(fd) != 0) status = base::ErrnoStatus(errno, "sync the quarantine folder");
+  close(fd);
+  return status;
+}
+
+}  // namespace
 
 // Writes the clean object into a file of work_dir and hashes it on the way.
 class Intake::Object::Sink final : public ObjectSink {
@@ -50,7 +67,45 @@ absl::StatusOr<std::unique_ptr<Intake>> Intake::Create(Deps deps) {
   RETURN_IF_ERROR(base::MakeDirectories(deps.quarantine_dir, 0700));
   ASSIGN_OR_RETURN(std::vector<std::string> left, base::ListFiles(deps.work_dir));
   for (const std::string& path : left) unlink(path.c_str());
-  return std::unique_ptr<Intake>(new Intake(std::move(deps)));
+  std::unique_ptr<Intake> intake(new Intake(std::move(deps)));
+  RETURN_IF_ERROR(intake->Reconcile());
+  return intake;
+}
+
+absl::Status Intake::Reconcile() {
+  constexpr int kPage = 1000;
+  std::set<std::string> listed;
+  int64_t after = 0;
+  for (;;) {
+    ASSIGN_OR_RETURN(std::vector<QuarantineRow> rows, deps_.store.ListQuarantined(after, kPage));
+    if (rows.empty()) break;
+    after = rows.back().sequence;
+    for (const QuarantineRow& row : rows) {
+      if (access(SealedPath(row.id).c_str(), F_OK) == 0 || errno != ENOENT) {
+        listed.insert(SealedPath(row.id));
+      } else {
+        RETURN_IF_ERROR(deps_.store.RemoveQuarantined(row.id));
+      }
+    }
+  }
+  ASSIGN_OR_RETURN(std::vector<std::string> files, base::ListFiles(deps_.quarantine_dir));
+  for (const std::string& path : files) {
+    absl::string_view name = absl::string_view(path).substr(path.rfind('/') + 1);
+    if (!absl::ConsumeSuffix(&name, ".sealed") || listed.count(path) > 0) continue;
+    // What it is shows in its first bytes; a file that does not open is listed all the same.
+    bool dicom = true;
+    int64_t bytes = 0;
+    absl::Status opened = UnsealFile(
+        path, deps_.deidentifier.project_keys().QuarantineKey(), [&](absl::string_view part) {
+          if (bytes == 0) dicom = part.size() >= 132 && part.substr(128, 4) == "DICM";
+          bytes += static_cast<int64_t>(part.size());
+          return absl::OkStatus();
+        });
+    RETURN_IF_ERROR(deps_.store.AddQuarantined(
+        {0, std::string(name), dicom ? ObjectKind::kDicom : ObjectKind::kClinicalTable,
+         opened.ok() ? "UNLISTED" : base::ReasonOf(opened), bytes, deps_.clock.Now()}));
+  }
+  return absl::OkStatus();
 }
 
 std::string Intake::SealedPath(const std::string& id) const {
@@ -119,12 +174,17 @@ absl::Status Intake::Object::Quarantine(const std::string& reason) {
   RETURN_IF_ERROR(sealer_->Commit());
   sealer_.reset();
   std::string target = intake_.SealedPath(id_);
+  // The row first: no original may lie in quarantine that no list shows. What a crash between the
+  // two leaves is mended by Create.
+  RETURN_IF_ERROR(intake_.deps_.store.AddQuarantined(
+      {0, id_, kind_, reason, static_cast<int64_t>(bytes_), intake_.deps_.clock.Now()}));
   if (rename(sealed_path_.c_str(), target.c_str()) != 0) {
-    return base::ErrnoStatus(errno, "keep the quarantined original");
+    absl::Status status = base::ErrnoStatus(errno, "keep the quarantined original");
+    intake_.deps_.store.RemoveQuarantined(id_).IgnoreError();
+    return status;
   }
   sealed_path_.clear();
-  return intake_.deps_.store.AddQuarantined(
-      {0, id_, kind_, reason, static_cast<int64_t>(bytes_), intake_.deps_.clock.Now()});
+  return SyncFolder(intake_.deps_.quarantine_dir);
 }
 
 absl::StatusOr<IntakeResult> Intake::Object::FinishDicom() {

@@ -47,7 +47,9 @@ class Intake {
     std::string quarantine_dir;  // encrypted originals
   };
 
-  // Makes the folders and removes what a crash left in work_dir.
+  // Makes the folders, removes what a crash left in work_dir, and makes quarantine_dir and its list
+  // agree: a row without an original goes, an original without a row is listed (UNLISTED, or
+  // SEAL_… when it does not open).
   static absl::StatusOr<std::unique_ptr<Intake>> Create(Deps deps);
 
   // One object on its way in. Dropped before Finish, it leaves nothing behind.
@@ -96,6 +98,7 @@ class Intake {
  private:
   explicit Intake(Deps deps) : deps_(std::move(deps)) {}
   std::string SealedPath(const std::string& id) const;
+  absl::Status Reconcile();
   Deps deps_;
 };
 

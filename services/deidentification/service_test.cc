@@ -338,5 +338,29 @@ TEST_CASE("folder: files that are left alone are taken in and removed", "[deiden
   CHECK(left.empty());
 }
 
+TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentification]") {
+  Server server;
+  const std::string key = server.deidentifier.project_keys().QuarantineKey();
+  REQUIRE_OK(base::WriteFileAtomically(server.folder / "original", "patient_id\n"));
+  // An original without a row, and a row without an original.
+  REQUIRE_OK(SealFile(server.folder / "original", server.folder / "quarantine/q-kept.sealed", key));
+  REQUIRE_OK(server.store->AddQuarantined(
+      {0, "q-gone", ObjectKind::kDicom, "NOT_DICOM", 1, server.clock.Now()}));
+  REQUIRE_VALUE(std::unique_ptr<Intake> again,
+                Intake::Create({.deidentifier = server.deidentifier,
+                                .store = *server.store,
+                                .objects = *server.objects,
+                                .clock = server.clock,
+                                .work_dir = server.folder / "work",
+                                .quarantine_dir = server.folder / "quarantine"}));
+  REQUIRE_VALUE(std::vector<QuarantineRow> rows, server.store->ListQuarantined(0, 10));
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].id == "q-kept");
+  CHECK(rows[0].kind == ObjectKind::kClinicalTable);
+  CHECK(rows[0].reason == "UNLISTED");
+  CHECK(rows[0].bytes == 11);
+  REQUIRE_OK(again->Delete("q-kept"));
+}
+
 }  // namespace
 }  // namespace oncomesh::deidentification
