@@ -1,8 +1,8 @@
-// link: oncomesh::catalogue_service SQLite::SQLite3
+// link: oncomesh::catalogue_service oncomesh::testing SQLite::SQLite3
 // SPDX-License-Identifier: Apache-2.0
 // A count at a node over a million indexed series, through the whole core (binding, index,
-// disclosure control), against the same question asked of SQLite in memory.
-// Goal: at most 5 ms. Usage: count_bench [series]
+// disclosure control with a full memory of answers), against the same question asked of SQLite in
+// memory. Goal: at most 5 ms. Usage: count_bench [series]
 #include <sqlite3.h>
 #include <time.h>
 
@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "libs/query/text.h"
+#include "libs/testing/temporary_folder.h"
 #include "services/catalogue/node_count.h"
 
 namespace {
@@ -23,6 +24,7 @@ namespace {
 using oncomesh::catalogue::AnswerMemory;
 using oncomesh::catalogue::CountPolicy;
 using oncomesh::catalogue::CurrentIndex;
+using oncomesh::catalogue::DatasetIndex;
 using oncomesh::catalogue::FixedPolicy;
 using oncomesh::catalogue::IndexBuilder;
 using oncomesh::catalogue::NodeCount;
@@ -43,6 +45,12 @@ struct Question {
   const char* name;
   const char* text;
   const char* sql;  // WHERE over p, s, r
+};
+
+struct NoPermits final : oncomesh::catalogue::CountPermits {
+  absl::StatusOr<std::vector<std::string>> Datasets(absl::string_view) override {
+    return absl::PermissionDeniedError("none");
+  }
 };
 
 constexpr Question kQuestions[] = {
@@ -148,8 +156,30 @@ int main(int argc, char** argv) {
 
   FixedPolicy policy{CountPolicy{}};
   AnswerMemory memory;
-  NodeCount counter(
-      {.node = "bench", .registry = registry, .index = index, .policy = policy, .memory = memory});
+  // Counts are open here: nobody asks for a permit or a dataset.
+  NoPermits permits;
+  oncomesh::testing::TemporaryFolder folder;
+  auto store = oncomesh::catalogue::NodeStore::Open(absl::StrCat("sqlite:", folder / "node.db"));
+  if (!store.ok()) std::abort();
+  DatasetIndex datasets("bench", registry, **store, index);
+  NodeCount counter({.node = "bench",
+                     .registry = registry,
+                     .index = index,
+                     .policy = policy,
+                     .memory = memory,
+                     .permits = permits,
+                     .datasets = datasets});
+  // A node that was asked before: its memory of answers is full, mostly of narrow bands of age,
+  // which have about the same number of patients each.
+  for (int asked = 0; asked < 1200; ++asked) {
+    oncomesh::catalogue::v1::CountAtNodeRequest request;
+    auto parsed = oncomesh::query::ParseText(
+        absl::StrCat("age = ", 20 + asked % 70, " and topography in (\"C", 10 + asked / 70,
+                     "\", \"C", 40 + asked / 70, "\")"));
+    if (!parsed.ok()) std::abort();
+    *request.mutable_where() = *parsed;
+    if (!counter.Count(request, "").ok()) std::abort();
+  }
   std::printf("%-26s %10s %10s %10s %12s %8s\n", "question", "cpu ms", "median ms", "p95 ms",
               "SQLite ms", "ratio");
   double worst = 0, worst_cpu = 0;
@@ -162,7 +192,7 @@ int main(int argc, char** argv) {
     int64_t told = 0;
     for (int i = 0; i < 101; ++i) {
       double begin = Now(), cpu_begin = CpuNow();
-      auto answer = counter.Count(request, false);
+      auto answer = counter.Count(request, "");
       cpu_times.push_back((CpuNow() - cpu_begin) * 1e3);
       times.push_back((Now() - begin) * 1e3);
       if (!answer.ok() || answer->state() != oncomesh::catalogue::v1::NodeCount::STATE_ANSWERED)
@@ -187,7 +217,7 @@ int main(int argc, char** argv) {
     }
     sqlite3_finalize(statement);
     std::sort(sql_times.begin(), sql_times.end());
-    if (std::abs(told - exact) > 8) {
+    if (std::abs(told - exact) > 14) {  // 3k - 3 and the rounding
       std::printf("WRONG: %s: told %lld, SQLite %lld\n", question.name,
                   static_cast<long long>(told), static_cast<long long>(exact));
       return 1;
