@@ -102,9 +102,9 @@ struct Servers {
   }
 };
 
-// Health and reflection belong to the admin port. On the mutual-TLS port they would be open to every
-// client, and their threads would take part in polling its connections, which costs every call of
-// the service half as much again.
+// Health and reflection belong to the admin port. On the mutual-TLS port they would be open to
+// every client, and their threads would take part in polling its connections, which costs every
+// call of the service half as much again.
 class NoPlugins final : public grpc::ServerBuilderOption {
  public:
   void UpdateArguments(grpc::ChannelArguments*) override {}

@@ -9,172 +9,16 @@
 #include "libs/base/error.h"
 #include "libs/base/log.h"
 #include "libs/base/status_macros.h"
+#include "services/deidentification/ingest_call.h"
 
 namespace oncomesh::deidentification {
 namespace {
 
 using rpc::Caller;
 
-constexpr size_t kMaxChunk = 1 << 20;
-constexpr int64_t kMaxObjectBytes = int64_t{1} << 40;
-
-absl::Status StreamMalformed(absl::string_view what) {
-  return base::Error(
-      absl::StatusCode::kInvalidArgument, "STREAM_MALFORMED",
-      absl::StrCat("the stream must be header, chunks of at most 1 MiB, end; ", what));
-}
-
-absl::Status Broken() {
-  return base::Error(absl::StatusCode::kCancelled, "STREAM_ENDED",
-                     "the caller ended the stream before its last message");
-}
-
-absl::Status CheckHeader(const v1::ObjectHeader& header) {
-  if (header.kind() != v1::OBJECT_KIND_DICOM && header.kind() != v1::OBJECT_KIND_CLINICAL_TABLE) {
-    return StreamMalformed("the header names no kind of object");
-  }
-  if (header.size() < 1 || header.size() > kMaxObjectBytes) {
-    return StreamMalformed("the header's size must be 1 to 2^40");
-  }
-  return absl::OkStatus();
-}
-
-ObjectKind KindOf(v1::ObjectKind kind) {
-  return kind == v1::OBJECT_KIND_DICOM ? ObjectKind::kDicom : ObjectKind::kClinicalTable;
-}
-
 google::protobuf::Timestamp TimeOf(absl::Time time) {
   return google::protobuf::util::TimeUtil::MillisecondsToTimestamp(absl::ToUnixMillis(time));
 }
-
-v1::Outcome OutcomeOf(const IntakeResult& result, int64_t index) {
-  v1::Outcome out;
-  out.set_index(index);
-  out.set_state(result.state == IntakeResult::State::kReleased ? v1::Outcome::STATE_RELEASED
-                                                               : v1::Outcome::STATE_QUARANTINED);
-  out.set_reason(result.reason);
-  out.set_bytes(static_cast<int64_t>(result.bytes));
-  out.set_repeated(result.repeated);
-  return out;
-}
-
-// One object of an Ingest stream, between its header and its end.
-struct Arriving {
-  v1::ObjectHeader header;
-  std::unique_ptr<Intake::Object> object;  // null when the disk failed it
-  absl::Status failure;
-  int64_t received = 0;
-};
-
-class IngestCall {
- public:
-  IngestCall(Intake& intake, DeidentificationServiceImpl::IngestStream& stream)
-      : intake_(intake), stream_(stream) {}
-
-  // Handles one message; sets `finished` at Finish.
-  absl::Status Take(v1::IngestRequest& request, bool& finished) {
-    switch (request.part_case()) {
-      case v1::IngestRequest::kHeader:
-        return Begin(request.header());
-      case v1::IngestRequest::kChunk:
-        return Chunk(request.chunk());
-      case v1::IngestRequest::kEnd:
-        return End(request.end());
-      case v1::IngestRequest::kFinish:
-        if (arriving_) return StreamMalformed("an object was not ended before Finish");
-        finished = true;
-        return absl::OkStatus();
-      case v1::IngestRequest::PART_NOT_SET:
-        break;
-    }
-    return StreamMalformed("a message was empty");
-  }
-
-  absl::Status Summarise() {
-    v1::IngestResponse response;
-    *response.mutable_summary() = summary_;
-    base::Log(base::Level::kInfo, "ingest.finished",
-              {{"read", summary_.read()},
-               {"released", summary_.released()},
-               {"quarantined", summary_.quarantined()},
-               {"failed", summary_.failed()}});
-    return stream_.Write(response) ? absl::OkStatus() : Broken();
-  }
-
- private:
-  absl::Status Begin(const v1::ObjectHeader& header) {
-    if (arriving_) return StreamMalformed("an object was not ended before the next header");
-    RETURN_IF_ERROR(CheckHeader(header));
-    arriving_.emplace();
-    arriving_->header = header;
-    absl::StatusOr<std::unique_ptr<Intake::Object>> object = intake_.Start(KindOf(header.kind()));
-    if (object.ok()) {
-      arriving_->object = *std::move(object);
-    } else {
-      arriving_->failure = object.status();
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Chunk(const std::string& chunk) {
-    if (!arriving_) return StreamMalformed("a chunk came without a header");
-    if (chunk.size() > kMaxChunk) return StreamMalformed("a chunk was larger");
-    arriving_->received += static_cast<int64_t>(chunk.size());
-    if (arriving_->received > arriving_->header.size()) {
-      return StreamMalformed("more bytes came than the header says");
-    }
-    // A failed object is read to its end, so that the next one can follow.
-    if (arriving_->object == nullptr) return absl::OkStatus();
-    absl::Status status = arriving_->object->Append(chunk);
-    if (!status.ok()) {
-      arriving_->object.reset();
-      arriving_->failure = status;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status End(const v1::ObjectEnd& end) {
-    if (!arriving_) return StreamMalformed("an end came without a header");
-    if (arriving_->received != arriving_->header.size()) {
-      return StreamMalformed("fewer bytes came than the header says");
-    }
-    if (end.sha256().size() != 64) return StreamMalformed("the end has no SHA-256");
-    v1::IngestResponse response;
-    v1::Outcome& outcome = *response.mutable_outcome();
-    summary_.set_read(summary_.read() + 1);
-    summary_.set_bytes_read(summary_.bytes_read() + arriving_->received);
-    absl::Status failure = arriving_->failure;
-    if (arriving_->object != nullptr) {
-      absl::StatusOr<IntakeResult> result = arriving_->object->Finish(end.sha256());
-      failure = result.status();
-      if (result.ok()) {
-        outcome = OutcomeOf(*result, arriving_->header.index());
-        if (outcome.state() == v1::Outcome::STATE_RELEASED) {
-          summary_.set_released(summary_.released() + 1);
-          summary_.set_bytes_written(summary_.bytes_written() + outcome.bytes());
-        } else {
-          summary_.set_quarantined(summary_.quarantined() + 1);
-        }
-      }
-    }
-    if (!failure.ok()) {
-      outcome.set_index(arriving_->header.index());
-      outcome.set_state(v1::Outcome::STATE_FAILED);
-      outcome.set_reason(base::ReasonOf(failure));
-      summary_.set_failed(summary_.failed() + 1);
-      base::LogError("ingest.object_failed", failure);
-    }
-    arriving_.reset();
-    if (!stream_.Write(response)) return Broken();
-    // A full disk fails every later object too.
-    return base::ReasonOf(failure) == "DISK_FULL" ? failure : absl::OkStatus();
-  }
-
-  Intake& intake_;
-  DeidentificationServiceImpl::IngestStream& stream_;
-  std::optional<Arriving> arriving_;
-  v1::Summary summary_;
-};
 
 // Sends the clean object back in chunks, as it is made.
 class StreamSink final : public ObjectSink {
@@ -183,10 +27,10 @@ class StreamSink final : public ObjectSink {
   absl::Status Begin(const Outcome&) override { return absl::OkStatus(); }
   absl::Status Append(absl::string_view bytes) override {
     while (!bytes.empty()) {
-      absl::string_view part = bytes.substr(0, kMaxChunk);
+      absl::string_view part = bytes.substr(0, kMaxChunkBytes);
       v1::DeidentifyResponse response;
       response.set_chunk(part.data(), part.size());
-      if (!stream_.Write(response)) return Broken();
+      if (!stream_.Write(response)) return StreamBroken();
       bytes.remove_prefix(part.size());
     }
     return absl::OkStatus();
@@ -198,7 +42,7 @@ class StreamSink final : public ObjectSink {
 
 absl::Status RunDeidentify(const Deidentifier& deidentifier, const v1::ObjectHeader& header,
                            DeidentificationServiceImpl::DeidentifyStream& stream) {
-  RETURN_IF_ERROR(CheckHeader(header));
+  RETURN_IF_ERROR(CheckObjectHeader(header));
   if (header.kind() != v1::OBJECT_KIND_DICOM) {
     return StreamMalformed("only DICOM objects are sent back; tables go through Ingest");
   }
@@ -209,9 +53,9 @@ absl::Status RunDeidentify(const Deidentifier& deidentifier, const v1::ObjectHea
   int64_t received = 0;
   v1::DeidentifyRequest request;
   while (true) {
-    if (!stream.Read(&request)) return Broken();
+    if (!stream.Read(&request)) return StreamBroken();
     if (request.has_end()) break;
-    if (!request.has_chunk() || request.chunk().size() > kMaxChunk) {
+    if (!request.has_chunk() || request.chunk().size() > kMaxChunkBytes) {
       return StreamMalformed("a message was neither chunk nor end, or too large");
     }
     received += static_cast<int64_t>(request.chunk().size());
@@ -229,7 +73,7 @@ absl::Status RunDeidentify(const Deidentifier& deidentifier, const v1::ObjectHea
                                                : v1::Outcome::STATE_QUARANTINED);
   report.set_reason(genuine ? outcome.reason : "DIGEST_WRONG");
   report.set_bytes(static_cast<int64_t>(outcome.bytes_written));
-  return stream.Write(response) ? absl::OkStatus() : Broken();
+  return stream.Write(response) ? absl::OkStatus() : StreamBroken();
 }
 
 int PageSize(int asked, int usual) { return asked <= 0 ? usual : std::min(asked, 1000); }
@@ -238,30 +82,26 @@ int PageSize(int asked, int usual) { return asked <= 0 ? usual : std::min(asked,
 
 grpc::Status DeidentificationServiceImpl::Ingest(grpc::ServerContext* context,
                                                  IngestStream* stream) {
-  v1::IngestRequest request;
-  bool more = stream->Read(&request);
+  // Nothing is waited for from somebody who may not call.
   return guard_.Run(context, "/oncomesh.deidentification.v1.DeidentificationService/Ingest",
-                    more && request.has_header() ? request.header() : v1::ObjectHeader(),
-                    [&](const Caller&) -> absl::Status {
+                    v1::IngestRequest(), [&](const Caller&) -> absl::Status {
                       IngestCall call(intake_, *stream);
+                      v1::IngestRequest request;
                       bool finished = false;
-                      while (more && !finished) {
+                      while (!finished && stream->Read(&request)) {
                         RETURN_IF_ERROR(call.Take(request, finished));
-                        if (!finished) more = stream->Read(&request);
                       }
-                      return finished ? call.Summarise() : Broken();
+                      return finished ? call.Summarise() : StreamBroken();
                     });
 }
 
 grpc::Status DeidentificationServiceImpl::Deidentify(grpc::ServerContext* context,
                                                      DeidentifyStream* stream) {
-  v1::DeidentifyRequest request;
-  bool more = stream->Read(&request);
-  v1::ObjectHeader header = request.header();
   return guard_.Run(context, "/oncomesh.deidentification.v1.DeidentificationService/Deidentify",
-                    header, [&](const Caller&) -> absl::Status {
-                      if (!more) return Broken();
-                      return RunDeidentify(deidentifier_, header, *stream);
+                    v1::DeidentifyRequest(), [&](const Caller&) -> absl::Status {
+                      v1::DeidentifyRequest request;
+                      if (!stream->Read(&request)) return StreamBroken();
+                      return RunDeidentify(deidentifier_, request.header(), *stream);
                     });
 }
 

@@ -55,7 +55,9 @@ absl::StatusOr<IntakeResult> FolderWatch::TakeIn(const std::string& path) {
   }
   close(fd);
   RETURN_IF_ERROR(status);
-  return object->Finish("");
+  std::vector<PreparedObject> prepared(1);
+  ASSIGN_OR_RETURN(prepared[0], object->Finish(""));
+  return std::move(intake_.Store(std::move(prepared))[0]);
 }
 
 }  // namespace oncomesh::deidentification

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <set>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -36,7 +37,9 @@ class Intake::Object::Sink final : public ObjectSink {
  public:
   explicit Sink(const std::string& work_dir)
       : path_(absl::StrCat(work_dir, "/", base::NewId("clean-"))) {}
-  ~Sink() override { unlink(path_.c_str()); }
+  ~Sink() override {
+    if (!path_.empty()) unlink(path_.c_str());
+  }
 
   absl::Status Begin(const Outcome&) override { return Open(); }
   absl::Status Append(absl::string_view bytes) override {
@@ -54,13 +57,28 @@ class Intake::Object::Sink final : public ObjectSink {
     RETURN_IF_ERROR(file_->Commit(/*overwrite=*/true, /*sync=*/false));
     return hash_.FinishHex();
   }
-  const std::string& path() const { return path_; }
+  // The file is the caller's from now on.
+  std::string TakePath() { return std::exchange(path_, std::string()); }
 
  private:
   std::string path_;
   std::optional<base::AtomicFile> file_;
   crypto::Sha256 hash_;
 };
+
+PreparedObject::PreparedObject(PreparedObject&& other) noexcept { *this = std::move(other); }
+
+PreparedObject& PreparedObject::operator=(PreparedObject&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(sha256_, other.sha256_);
+  std::swap(kind_, other.kind_);
+  std::swap(result_, other.result_);
+  return *this;
+}
+
+PreparedObject::~PreparedObject() {
+  if (!path_.empty()) unlink(path_.c_str());
+}
 
 absl::StatusOr<std::unique_ptr<Intake>> Intake::Create(Deps deps) {
   RETURN_IF_ERROR(base::MakeDirectories(deps.work_dir, 0700));
@@ -129,10 +147,7 @@ absl::Status Intake::Object::Open(bool seal, bool pixels_checked) {
     // Sealed under a name of its own first: whether it is kept is known only at the end.
     id_ = base::NewId("q-");
     sealed_path_ = absl::StrCat(intake_.deps_.work_dir, "/", id_);
-    ASSIGN_OR_RETURN(FileSealer sealer,
-                     FileSealer::Create(sealed_path_,
-                                        intake_.deps_.deidentifier.project_keys().QuarantineKey()));
-    sealer_.emplace(std::move(sealer));
+    sealer_.emplace(sealed_path_, intake_.deps_.deidentifier.project_keys().QuarantineKey());
   }
   sink_ = std::make_unique<Sink>(intake_.deps_.work_dir);
   if (kind_ == ObjectKind::kDicom) {
@@ -155,18 +170,14 @@ absl::Status Intake::Object::Append(absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<IntakeResult> Intake::Object::Release(ObjectKind kind, uint64_t bytes) {
-  ASSIGN_OR_RETURN(std::string sha256, sink_->Commit());
-  ASSIGN_OR_RETURN(std::string name, intake_.deps_.objects.PutFile(sink_->path(), sha256));
-  // The object first, then the row: a crash between them leaves an object that nobody sees, and a
-  // second sending mends it.
-  ASSIGN_OR_RETURN(bool added,
-                   intake_.deps_.store.AddReleased(name, kind, intake_.deps_.clock.Now()));
-  IntakeResult result;
-  result.state = IntakeResult::State::kReleased;
-  result.bytes = bytes;
-  result.repeated = !added;
-  return result;
+absl::StatusOr<PreparedObject> Intake::Object::Release(uint64_t bytes) {
+  PreparedObject out;
+  ASSIGN_OR_RETURN(out.sha256_, sink_->Commit());
+  out.path_ = sink_->TakePath();
+  out.kind_ = kind_;
+  out.result_.state = IntakeResult::State::kReleased;
+  out.result_.bytes = bytes;
+  return out;
 }
 
 absl::Status Intake::Object::Quarantine(const std::string& reason) {
@@ -187,46 +198,84 @@ absl::Status Intake::Object::Quarantine(const std::string& reason) {
   return SyncFolder(intake_.deps_.quarantine_dir);
 }
 
-absl::StatusOr<IntakeResult> Intake::Object::FinishDicom() {
+absl::StatusOr<PreparedObject> Intake::Object::FinishDicom() {
   ASSIGN_OR_RETURN(Outcome outcome, stream_->Finish());
-  if (outcome.released) return Release(kind_, outcome.bytes_written);
-  IntakeResult result;
-  result.reason = outcome.reason;
-  RETURN_IF_ERROR(Quarantine(result.reason));
-  return result;
+  if (outcome.released) return Release(outcome.bytes_written);
+  PreparedObject out;
+  out.result_.reason = outcome.reason;
+  RETURN_IF_ERROR(Quarantine(outcome.reason));
+  return out;
 }
 
-absl::StatusOr<IntakeResult> Intake::Object::FinishTable() {
+absl::StatusOr<PreparedObject> Intake::Object::FinishTable() {
   absl::StatusOr<TableOutcome> table =
       table_too_large_ ? base::Error(absl::StatusCode::kInvalidArgument, "TABLE_TOO_LARGE",
                                      "a table has at most 64 MiB")
                        : PseudonymiseTable(table_, intake_.deps_.deidentifier);
-  IntakeResult result;
+  PreparedObject out;
   if (!table.ok() || table->released == 0) {
-    result.reason = table.ok() ? "TABLE_WITHOUT_ROWS" : base::ReasonOf(table.status());
-    RETURN_IF_ERROR(Quarantine(result.reason));
-    return result;
+    out.result_.reason = table.ok() ? "TABLE_WITHOUT_ROWS" : base::ReasonOf(table.status());
+    RETURN_IF_ERROR(Quarantine(out.result_.reason));
+    return out;
   }
   RETURN_IF_ERROR(sink_->Open());
   RETURN_IF_ERROR(sink_->Append(table->csv));
-  ASSIGN_OR_RETURN(result, Release(kind_, table->csv.size()));
+  ASSIGN_OR_RETURN(out, Release(table->csv.size()));
   if (!table->quarantined.empty()) {
-    result.reason = "ROWS_QUARANTINED";
-    RETURN_IF_ERROR(Quarantine(result.reason));
+    out.result_.reason = "ROWS_QUARANTINED";
+    RETURN_IF_ERROR(Quarantine(out.result_.reason));
   }
-  return result;
+  return out;
 }
 
-absl::StatusOr<IntakeResult> Intake::Object::Finish(absl::string_view sha256) {
-  IntakeResult result;
+absl::StatusOr<PreparedObject> Intake::Object::Finish(absl::string_view sha256) {
+  PreparedObject out;
   if (!sha256.empty() && digest_.FinishHex() != absl::AsciiStrToLower(sha256)) {
-    result.reason = "DIGEST_WRONG";
-    RETURN_IF_ERROR(Quarantine(result.reason));
+    out.result_.reason = "DIGEST_WRONG";
+    RETURN_IF_ERROR(Quarantine(out.result_.reason));
   } else {
-    ASSIGN_OR_RETURN(result, kind_ == ObjectKind::kDicom ? FinishDicom() : FinishTable());
+    ASSIGN_OR_RETURN(out, kind_ == ObjectKind::kDicom ? FinishDicom() : FinishTable());
   }
-  result.bytes_read = bytes_;
-  return result;
+  out.result_.bytes_read = bytes_;
+  return out;
+}
+
+std::vector<absl::StatusOr<IntakeResult>> Intake::Store(std::vector<PreparedObject> objects) {
+  std::vector<absl::StatusOr<IntakeResult>> out;
+  std::vector<objects::ObjectStore::FileToPut> files;
+  std::vector<size_t> places;  // of the files among the objects
+  for (PreparedObject& object : objects) {
+    out.emplace_back(object.result_);
+    if (object.path_.empty()) continue;
+    files.push_back({object.path_, object.sha256_});
+    places.push_back(out.size() - 1);
+  }
+  if (files.empty()) return out;
+  // The objects first, then the rows: a crash between them leaves objects that nobody sees, and a
+  // second sending mends it.
+  std::vector<absl::StatusOr<std::string>> names = deps_.objects.PutFiles(files);
+  std::vector<ReleaseStore::NewRelease> releases;
+  std::vector<size_t> released;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!names[i].ok()) {
+      out[places[i]] = names[i].status();
+      continue;
+    }
+    objects[places[i]].path_.clear();
+    releases.push_back({*names[i], objects[places[i]].kind_});
+    released.push_back(places[i]);
+  }
+  if (releases.empty()) return out;
+  absl::StatusOr<std::vector<bool>> added = deps_.store.AddReleased(releases, deps_.clock.Now());
+  for (size_t i = 0; i < released.size(); ++i) {
+    absl::StatusOr<IntakeResult>& answer = out[released[i]];
+    if (added.ok()) {
+      answer->repeated = !(*added)[i];
+    } else {
+      answer = added.status();
+    }
+  }
+  return out;
 }
 
 absl::StatusOr<IntakeResult> Intake::Retry(const std::string& id, bool pixels_checked) {
@@ -235,7 +284,9 @@ absl::StatusOr<IntakeResult> Intake::Retry(const std::string& id, bool pixels_ch
   RETURN_IF_ERROR(object.Open(/*seal=*/false, pixels_checked));
   RETURN_IF_ERROR(UnsealFile(SealedPath(id), deps_.deidentifier.project_keys().QuarantineKey(),
                              [&](absl::string_view part) { return object.Append(part); }));
-  ASSIGN_OR_RETURN(IntakeResult result, object.Finish(""));
+  std::vector<PreparedObject> prepared(1);
+  ASSIGN_OR_RETURN(prepared[0], object.Finish(""));
+  ASSIGN_OR_RETURN(IntakeResult result, Store(std::move(prepared))[0]);
   if (result.state == IntakeResult::State::kReleased && result.reason.empty()) {
     RETURN_IF_ERROR(Delete(id));
   } else {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -35,6 +36,24 @@ struct IntakeResult {
   bool repeated = false;  // it was there already
 };
 
+// An object that has come in whole and waits to be stored: a clean one whose file is written, or
+// one that is in quarantine already and only has its result. Dropped without Intake::Store, a clean
+// one leaves nothing behind.
+class PreparedObject {
+ public:
+  PreparedObject() = default;
+  PreparedObject(PreparedObject&& other) noexcept;
+  PreparedObject& operator=(PreparedObject&& other) noexcept;
+  ~PreparedObject();
+
+ private:
+  friend class Intake;
+  std::string path_;  // of the clean bytes; empty: nothing to store
+  std::string sha256_;
+  ObjectKind kind_ = ObjectKind::kDicom;
+  IntakeResult result_;
+};
+
 // Any thread may start objects; each object belongs to one thread.
 class Intake {
  public:
@@ -58,18 +77,19 @@ class Intake {
     ~Object();
     // Errors: those of the disk; then the object is lost.
     absl::Status Append(absl::string_view bytes);
-    // `sha256` (hexadecimal) is what the sender says the bytes have; empty: not checked. When this
-    // returns OK the result is durable.
-    absl::StatusOr<IntakeResult> Finish(absl::string_view sha256);
+    // `sha256` (hexadecimal) is what the sender says the bytes have; empty: not checked. What goes
+    // into quarantine is durable there when this returns OK; what is released becomes so with
+    // Store. Errors: those of the disk; then the object is lost.
+    absl::StatusOr<PreparedObject> Finish(absl::string_view sha256);
 
    private:
     friend class Intake;
     class Sink;
     Object(Intake& intake, ObjectKind kind);
     absl::Status Open(bool seal, bool pixels_checked);
-    absl::StatusOr<IntakeResult> FinishTable();
-    absl::StatusOr<IntakeResult> FinishDicom();
-    absl::StatusOr<IntakeResult> Release(ObjectKind kind, uint64_t bytes);
+    absl::StatusOr<PreparedObject> FinishTable();
+    absl::StatusOr<PreparedObject> FinishDicom();
+    absl::StatusOr<PreparedObject> Release(uint64_t bytes);
     absl::Status Quarantine(const std::string& reason);
 
     Intake& intake_;
@@ -86,6 +106,10 @@ class Intake {
   };
 
   absl::StatusOr<std::unique_ptr<Object>> Start(ObjectKind kind);
+
+  // Stores prepared objects and adds them to the feed, in their order; made durable together, which
+  // costs about as much as a single one. An answer for each; OK means durable. Any thread.
+  std::vector<absl::StatusOr<IntakeResult>> Store(std::vector<PreparedObject> objects);
 
   // Tries a quarantined object again; `pixels_checked` as in StreamDeidentifier::Start. Removed
   // from quarantine when it is released. Errors: NOT_FOUND (QUARANTINE_NOT_FOUND), those of the

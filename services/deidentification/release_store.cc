@@ -49,18 +49,28 @@ absl::StatusOr<std::unique_ptr<ReleaseStore>> ReleaseStore::Open(const std::stri
   return std::unique_ptr<ReleaseStore>(new ReleaseStore(std::move(database)));
 }
 
-absl::StatusOr<bool> ReleaseStore::AddReleased(const std::string& sha256, ObjectKind kind,
-                                               absl::Time now) {
-  bool added = false;
+absl::StatusOr<std::vector<bool>> ReleaseStore::AddReleased(const std::vector<NewRelease>& objects,
+                                                            absl::Time now) {
+  std::vector<bool> added;
   RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) {
-    long long known = 0;
-    sql << "SELECT COUNT(*) FROM released WHERE sha256 = :s", use(sha256), into(known);
-    added = known == 0;
-    if (!added) return absl::OkStatus();
-    long long k = static_cast<long long>(kind), time = absl::ToUnixMillis(now), next = 0;
-    sql << "SELECT COALESCE(MAX(sequence), 0) + 1 FROM released", into(next);
-    sql << "INSERT INTO released (sequence, sha256, kind, time) VALUES (:n, :s, :k, :t)", use(next),
-        use(sha256), use(k), use(time);
+    added.clear();
+    std::string sha256;
+    long long kind = 0, time = absl::ToUnixMillis(now), next = 0, known = 0;
+    sql << "SELECT COALESCE(MAX(sequence), 0) FROM released", into(next);
+    soci::statement find = (sql.prepare << "SELECT COUNT(*) FROM released WHERE sha256 = :s",
+                            use(sha256), into(known));
+    soci::statement add = (sql.prepare << "INSERT INTO released (sequence, sha256, kind, time) "
+                                          "VALUES (:n, :s, :k, :t)",
+                           use(next), use(sha256), use(kind), use(time));
+    for (const NewRelease& object : objects) {
+      sha256 = object.sha256;
+      kind = static_cast<long long>(object.kind);
+      find.execute(/*withDataExchange=*/true);
+      added.push_back(known == 0);
+      if (known != 0) continue;
+      ++next;
+      add.execute(/*withDataExchange=*/true);
+    }
     return absl::OkStatus();
   }));
   return added;

@@ -41,8 +41,13 @@ class ReleaseStore {
   static absl::StatusOr<std::unique_ptr<ReleaseStore>> Open(const std::string& url,
                                                             const std::string& password_file = "");
 
-  // Adds an object to the feed. False when it is there already.
-  absl::StatusOr<bool> AddReleased(const std::string& sha256, ObjectKind kind, absl::Time now);
+  struct NewRelease {
+    std::string sha256;
+    ObjectKind kind = ObjectKind::kDicom;
+  };
+  // Adds objects to the feed in this order, all or none. For each: false when it was there already.
+  absl::StatusOr<std::vector<bool>> AddReleased(const std::vector<NewRelease>& objects,
+                                                absl::Time now);
   // At most `limit` after `after`, ascending.
   absl::StatusOr<std::vector<ReleasedRow>> ListReleased(int64_t after, int limit);
 

@@ -66,17 +66,20 @@ class Reader {
 
 }  // namespace
 
-absl::StatusOr<FileSealer> FileSealer::Create(const std::string& path, absl::string_view key) {
-  ASSIGN_OR_RETURN(base::AtomicFile file, base::AtomicFile::Create(path, 0600));
-  std::string salt = base::SystemRandom::Get().Bytes(kSaltBytes);
-  RETURN_IF_ERROR(file.Append(absl::StrCat(kMagic, salt)));
-  return FileSealer(std::move(file), FileKey(key, salt));
-}
+FileSealer::FileSealer(std::string path, absl::string_view key)
+    : path_(std::move(path)),
+      salt_(base::SystemRandom::Get().Bytes(kSaltBytes)),
+      key_(FileKey(key, salt_)) {}
 
 absl::Status FileSealer::WriteFrame(bool last) {
+  if (!file_) {
+    ASSIGN_OR_RETURN(base::AtomicFile file, base::AtomicFile::Create(path_, 0600));
+    file_.emplace(std::move(file));
+    RETURN_IF_ERROR(file_->Append(absl::StrCat(kMagic, salt_)));
+  }
   std::string sealed = crypto::AesGcmSeal(key_, Nonce(frames_++, last), kMagic, frame_);
   frame_.clear();
-  return file_.Append(sealed);
+  return file_->Append(sealed);
 }
 
 absl::Status FileSealer::Append(absl::string_view bytes) {
@@ -92,13 +95,13 @@ absl::Status FileSealer::Append(absl::string_view bytes) {
 
 absl::Status FileSealer::Commit() {
   RETURN_IF_ERROR(WriteFrame(/*last=*/true));
-  return file_.Commit();
+  return file_->Commit();
 }
 
 absl::Status SealFile(const std::string& source, const std::string& target, absl::string_view key) {
   Reader reader(source);
   if (!reader.is_open()) return base::ErrnoStatus(errno, "open a source file");
-  ASSIGN_OR_RETURN(FileSealer sealer, FileSealer::Create(target, key));
+  FileSealer sealer(target, key);
   for (;;) {
     ASSIGN_OR_RETURN(std::string part, reader.Read(kFrameBytes));
     if (part.empty()) break;

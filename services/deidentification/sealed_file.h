@@ -16,20 +16,22 @@
 
 namespace oncomesh::deidentification {
 
-// Writes one sealed file in parts; one thread. Nothing is left behind without Commit.
+// Writes one sealed file in parts; one thread. Nothing is left behind without Commit. The first
+// 1 MiB is held in memory, so that what is small and not kept costs no file.
 class FileSealer {
  public:
-  // `key` has 32 bytes. Errors as base::AtomicFile::Create.
-  static absl::StatusOr<FileSealer> Create(const std::string& path, absl::string_view key);
+  // `key` has 32 bytes.
+  FileSealer(std::string path, absl::string_view key);
+  // Errors of both as of base::AtomicFile.
   absl::Status Append(absl::string_view bytes);
   absl::Status Commit();
 
  private:
-  FileSealer(base::AtomicFile file, std::string key)
-      : file_(std::move(file)), key_(std::move(key)) {}
   absl::Status WriteFrame(bool last);
 
-  base::AtomicFile file_;
+  std::string path_;
+  std::optional<base::AtomicFile> file_;
+  std::string salt_;
   std::string key_;
   std::string frame_;
   uint64_t frames_ = 0;

@@ -211,6 +211,60 @@ TEST_CASE("ingest: released once, quarantined with a reason, told in the order s
   }
 }
 
+TEST_CASE("ingest: objects sent without waiting are stored together and told in the order sent",
+          "[deidentification]") {
+  if (!HasZoo()) return;
+  Server server;
+  const std::string clean = Zoo("CT_small.dcm");
+  constexpr int kObjects = 40;
+  grpc::ClientContext context;
+  server.Prepare(context);
+  auto stream = server.stub->Ingest(&context);
+  std::vector<v1::Outcome> outcomes;
+  v1::Summary summary;
+  std::thread reader([&] {
+    v1::IngestResponse response;
+    while (stream->Read(&response)) {
+      if (response.has_outcome()) outcomes.push_back(response.outcome());
+      if (response.has_summary()) summary = response.summary();
+    }
+  });
+  for (int i = 0; i < kObjects; ++i) {
+    // Every fifth is the same clean object, the others are no DICOM.
+    const std::string bytes = i % 5 == 0 ? clean : absl::StrCat("no object ", i);
+    v1::IngestRequest request;
+    request.mutable_header()->set_index(i);
+    request.mutable_header()->set_kind(v1::OBJECT_KIND_DICOM);
+    request.mutable_header()->set_size(static_cast<int64_t>(bytes.size()));
+    REQUIRE(stream->Write(request));
+    request.set_chunk(bytes);
+    REQUIRE(stream->Write(request));
+    request.mutable_end()->set_sha256(crypto::Sha256Hex(bytes));
+    REQUIRE(stream->Write(request));
+  }
+  v1::IngestRequest last;
+  last.mutable_finish();
+  REQUIRE(stream->Write(last));
+  stream->WritesDone();
+  reader.join();
+  REQUIRE_OK(rpc::FromGrpc(stream->Finish()));
+  REQUIRE(outcomes.size() == kObjects);
+  for (int i = 0; i < kObjects; ++i) {
+    const v1::Outcome& outcome = outcomes[static_cast<size_t>(i)];
+    CHECK(outcome.index() == i);
+    CHECK(outcome.state() ==
+          (i % 5 == 0 ? v1::Outcome::STATE_RELEASED : v1::Outcome::STATE_QUARANTINED));
+    CHECK(outcome.repeated() == (i % 5 == 0 && i > 0));
+  }
+  CHECK(summary.read() == kObjects);
+  CHECK(summary.released() == kObjects / 5);
+  CHECK(summary.quarantined() == kObjects - kObjects / 5);
+  CHECK(server.Released().size() == 1);
+  // What was on its way has left nothing behind.
+  REQUIRE_VALUE(std::vector<std::string> left, base::ListFiles(server.folder / "work"));
+  CHECK(left.empty());
+}
+
 TEST_CASE("quarantine: released after a look at the pixels, or deleted for good",
           "[deidentification]") {
   if (!HasZoo()) return;
@@ -343,7 +397,8 @@ TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentificat
   const std::string key = server.deidentifier.project_keys().QuarantineKey();
   REQUIRE_OK(base::WriteFileAtomically(server.folder / "original", "patient_id\n"));
   // An original without a row, and a row without an original.
-  REQUIRE_OK(SealFile(server.folder / "original", server.folder / "quarantine/q-kept.sealed", key));
+  REQUIRE_OK(
+      SealFile(server.folder / "original", server.folder / "quarantine/q-kept.sealed", key));
   REQUIRE_OK(server.store->AddQuarantined(
       {0, "q-gone", ObjectKind::kDicom, "NOT_DICOM", 1, server.clock.Now()}));
   REQUIRE_VALUE(std::unique_ptr<Intake> again,

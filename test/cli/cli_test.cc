@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/wait.h>
-
 #include <catch2/catch.hpp>
-#include <cstdio>
-#include <cstdlib>
 #include <set>
 #include <string>
 #include <vector>
@@ -15,31 +11,14 @@
 #include "libs/base/files.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
+#include "test/cli/program.h"
 
 namespace oncomesh {
 namespace {
 
-struct Outcome {
-  int status;
-  std::string out;  // stdout and, when the command says so, stderr
-};
-
-Outcome Shell(const std::string& command) {
-  FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  Outcome outcome;
-  char buffer[4096];
-  size_t got;
-  while ((got = fread(buffer, 1, sizeof buffer, pipe)) > 0) outcome.out.append(buffer, got);
-  int status = pclose(pipe);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
-}
-
-std::string Program() {
-  const char* folder = std::getenv("ONCOMESH_BINARY_DIR");
-  return absl::StrCat("'", folder != nullptr ? folder : ".", "/bin/oncomesh'");
-}
+using testing::Outcome;
+using testing::Program;
+using testing::Shell;
 
 // The names below "Subcommands:" of a help text.
 std::vector<std::string> Subcommands(const std::string& help) {
@@ -75,10 +54,10 @@ std::set<std::string> Completed(const std::string& line) {
   std::vector<std::string> words = absl::StrSplit(line, ' ');
   std::string array;
   for (const std::string& word : words) absl::StrAppend(&array, "'", word, "' ");
-  Outcome outcome =
-      Shell(absl::StrCat("bash -c \"source <(", Program(), " completion bash); COMP_WORDS=(", array,
-                         "); COMP_CWORD=", words.size() - 1,
-                         "; _oncomesh; printf '%s\\n' \\\"\\${COMPREPLY[@]}\\\"\""));
+  Outcome outcome = Shell(
+      absl::StrCat("PATH=\"$(dirname ", Program(), "):$PATH\" bash -c \"source <(", Program(),
+                   " completion bash); COMP_WORDS=(", array, "); COMP_CWORD=", words.size() - 1,
+                   "; _oncomesh; printf '%s\\n' \\\"\\${COMPREPLY[@]}\\\"\""));
   CHECK(outcome.status == 0);
   std::set<std::string> out;
   for (absl::string_view word : absl::StrSplit(outcome.out, '\n', absl::SkipEmpty())) {
@@ -108,6 +87,72 @@ TEST_CASE("cli: wrong words end with status 2 and leave stdout empty") {
   }
 }
 
+TEST_CASE("cli: wrong words are told apart, with what is meant and where the help is") {
+  struct Case {
+    const char* words;
+    const char* reason;
+    const char* says;
+  };
+  for (const Case& wrong :
+       std::vector<Case>{{"quarantne list", "COMMAND_UNKNOWN", "did you mean quarantine?"},
+                         {"quarantine lst", "COMMAND_UNKNOWN", "did you mean list?"},
+                         {"--quiet run wacth x", "COMMAND_UNKNOWN", "did you mean watch?"},
+                         {"-o json nonsense", "COMMAND_UNKNOWN", "see: oncomesh --help"},
+                         {"quarantine", "COMMAND_NEEDED", "list, show, release, delete"},
+                         {"", "COMMAND_NEEDED", "see: oncomesh --help"},
+                         {"count x --bye sex", "OPTION_UNKNOWN", "did you mean --by?"},
+                         {"count x --nonsense sex", "OPTION_UNKNOWN", "see: oncomesh count --help"},
+                         {"count", "USAGE", "EXPR is required"},
+                         {"-o yaml status", "USAGE", "yaml"}}) {
+    Outcome outcome = Shell(absl::StrCat(Program(), " ", wrong.words, " 2>&1"));
+    INFO(wrong.words << "\n" << outcome.out);
+    CHECK(outcome.status == 2);
+    CHECK(absl::StartsWith(outcome.out, absl::StrCat("error: ", wrong.reason, ": ")));
+    CHECK(absl::StrContains(outcome.out, wrong.says));
+  }
+  Outcome json = Shell(Program() + " count --nonsense x -o json 2>&1 >/dev/null");
+  CHECK(absl::StrContains(json.out, "\n{\"error\":{\"code\":\"INVALID_ARGUMENT\""));
+}
+
+TEST_CASE("cli: without a context, and with one that cannot be used, it says what to do") {
+  oncomesh::testing::TemporaryFolder folder;
+  REQUIRE_OK(base::WriteFileAtomically(folder / "broken", "{\"endpoint\":"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "ca", "none"));
+  REQUIRE_OK(base::WriteFileAtomically(
+      folder / "down", R"({"endpoint":"127.0.0.1:1","trustDomain":"mesh","site":"hub",)"
+                        R"("caFile":"ca","credentialFile":"ca"})"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "no-ca",
+                                       R"({"endpoint":"127.0.0.1:1","trustDomain":"mesh",)"
+                                       R"("site":"hub","caFile":"nowhere"})"));
+  struct Case {
+    std::string words, reason, says;
+  };
+  for (const Case& wrong : std::vector<Case>{
+           {"", "NO_CONTEXT", "ONCOMESH_CONTEXT"},
+           {absl::StrCat("--context ", folder / "none"), "FILE_NOT_FOUND", "--context"},
+           {absl::StrCat("--context ", folder.path()), "FILE_ERROR", "--context"},
+           {absl::StrCat("--context ", folder / "broken"), "CONTEXT_INVALID", "JSON"},
+           {absl::StrCat("--context ", folder / "no-ca"), "FILE_NOT_FOUND", "caFile"},
+           {absl::StrCat("--context ", folder / "down"), "FRONT_DOOR_UNREACHABLE", "mesh up?"}}) {
+    Outcome outcome =
+        Shell(absl::StrCat("ONCOMESH_CONTEXT= ", Program(), " ", wrong.words, " run list 2>&1"));
+    INFO(wrong.words << "\n" << outcome.out);
+    CHECK(outcome.status == 1);
+    CHECK(absl::StartsWith(outcome.out, absl::StrCat("error: ", wrong.reason, ": ")));
+    CHECK(absl::StrContains(outcome.out, wrong.says));
+  }
+}
+
+TEST_CASE("cli: a signal in the middle of the work leaves no half file") {
+  oncomesh::testing::TemporaryFolder folder;
+  // The pipe never ends, so the program is in the middle of the work when the signal comes.
+  Outcome outcome = Shell(absl::StrCat(
+      "cd ", folder.path(), " && mkfifo in && (sleep 5 > in & ", Program(),
+      " deid keygen --out key >/dev/null; ", Program(),
+      " deid unseal in --key key --out out & sleep 0.5; kill -TERM $!; wait $!); ls -A"));
+  CHECK(outcome.out == "in\nkey\n");
+}
+
 TEST_CASE("completion: each shell that is installed accepts its script") {
   oncomesh::testing::TemporaryFolder folder;
   for (const char* shell : {"bash", "zsh", "fish"}) {
@@ -133,6 +178,11 @@ TEST_CASE("completion: bash completes commands, options and their values") {
   CHECK(Completed("oncomesh synth --modality ") == std::set<std::string>{"CT", "MR", "PT"});
   CHECK(Completed("oncomesh synth -o j") == std::set<std::string>{"json"});
   CHECK(Completed("oncomesh -o json syn") == std::set<std::string>{"synth"});
+  CHECK(Completed("oncomesh quarantine sh") == std::set<std::string>{"show"});
+  CHECK(Completed("oncomesh audit verify --si") == std::set<std::string>{"--site"});
+  CHECK(Completed("oncomesh deid show res") == std::set<std::string>{"research"});
+  CHECK(Completed("oncomesh count x --by se") == std::set<std::string>{"sex"});
+  CHECK(Completed("oncomesh count x --by sex,topo") == std::set<std::string>{"sex,topography"});
   // Every command on the first level is offered.
   Outcome help = Shell(Program() + " --help");
   std::vector<std::string> names = Subcommands(help.out);

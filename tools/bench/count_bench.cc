@@ -1,4 +1,4 @@
-// link: oncomesh::catalogue_service oncomesh::testing SQLite::SQLite3
+// link: oncomesh::catalogue_service oncomesh::bench SQLite::SQLite3
 // SPDX-License-Identifier: Apache-2.0
 // A count at a node over a million indexed series, through the whole core (binding, index,
 // disclosure control with a full memory of answers), against the same question asked of SQLite in
@@ -16,8 +16,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "libs/query/text.h"
-#include "libs/testing/temporary_folder.h"
 #include "services/catalogue/node_count.h"
+#include "tools/bench/bench.h"
 
 namespace {
 
@@ -158,7 +158,7 @@ int main(int argc, char** argv) {
   AnswerMemory memory;
   // Counts are open here: nobody asks for a permit or a dataset.
   NoPermits permits;
-  oncomesh::testing::TemporaryFolder folder;
+  oncomesh::bench::Scratch folder("/tmp");
   auto store = oncomesh::catalogue::NodeStore::Open(absl::StrCat("sqlite:", folder / "node.db"));
   if (!store.ok()) std::abort();
   DatasetIndex datasets("bench", registry, **store, index);

@@ -9,11 +9,11 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "libs/base/error.h"
-#include "libs/base/files.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "oncomesh/access/v1/access.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -91,7 +91,8 @@ void AddAccessCommands(CLI::App& app, Session& session) {
     auto args = std::make_shared<Args>();
     CLI::App* command = access->add_subcommand("request", "ask for access (researcher)");
     command->add_option("--datasets", args->datasets, "datasets with their versions, by comma")
-        ->required();
+        ->required()
+        ->type_name(kNamesOfDatasets);
     command->add_option("--purpose", args->purpose, "DUO code of the purpose, e.g. DUO:0000006")
         ->required();
     command->add_option("--title", args->title, "what the work is, in one line")->required();
@@ -117,7 +118,8 @@ void AddAccessCommands(CLI::App& app, Session& session) {
       ASSIGN_OR_RETURN(int64_t until, ParseUntil(args->until));
       request.mutable_until_time()->set_seconds(until);
       if (!args->answers.empty()) {
-        ASSIGN_OR_RETURN(std::string answers, base::ReadFile(args->answers, 64 << 10));
+        ASSIGN_OR_RETURN(std::string answers,
+                         ReadNamedFile(args->answers, 64 << 10, "the answers"));
         request.set_answers_json(answers);
       }
       request.set_request_id(args->request_id.empty() ? base::NewUuid() : args->request_id);
@@ -152,7 +154,7 @@ void AddAccessCommands(CLI::App& app, Session& session) {
   {
     auto id = std::make_shared<std::string>();
     CLI::App* command = access->add_subcommand("show", "one request with every decision");
-    command->add_option("ID", *id)->required();
+    command->add_option("ID", *id)->required()->type_name(kNameOfRequest);
     command->footer("Example: oncomesh access show req-…");
     OnRun(command, session, [id, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, Connect(session));
@@ -166,7 +168,7 @@ void AddAccessCommands(CLI::App& app, Session& session) {
   {
     auto id = std::make_shared<std::string>();
     CLI::App* command = access->add_subcommand("withdraw", "take a request back (its applicant)");
-    command->add_option("ID", *id)->required();
+    command->add_option("ID", *id)->required()->type_name(kNameOfRequest);
     command->footer("Example: oncomesh access withdraw req-…");
     OnRun(command, session, [id, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, Connect(session));
@@ -185,12 +187,13 @@ void AddAccessCommands(CLI::App& app, Session& session) {
     auto args = std::make_shared<Args>();
     CLI::App* command =
         access->add_subcommand("decide", "decide on a request (committee; holder at their node)");
-    command->add_option("ID", args->id)->required();
+    command->add_option("ID", args->id)->required()->type_name(kNameOfRequest);
     auto* approve = command->add_flag("--approve", args->approve, "yes");
     auto* refuse = command->add_flag("--refuse", args->refuse, "no; needs a reason");
     approve->excludes(refuse);
     command->add_option("--reason", args->reason, "why; the applicant reads it");
-    command->add_option("--dataset", args->dataset, "holder: only this dataset");
+    command->add_option("--dataset", args->dataset, "holder: only this dataset")
+        ->type_name(kNameOfDataset);
     command->footer("Example: oncomesh access decide req-… --approve --reason 'fits the consent'");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       if (args->approve == args->refuse) {

@@ -19,6 +19,7 @@
 #include "libs/ledger/tree.h"
 #include "oncomesh/audit/v1/audit.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -200,7 +201,8 @@ void AddAuditCommands(CLI::App& app, Session& session) {
     command->add_option("--subject", args->subject, "only what this person did");
     command->add_option("--type", args->type, "only events whose type begins so");
     command->add_option("--last", args->last, "how many")->check(CLI::Range(1, 1'000'000));
-    command->add_option("--site", args->site, "hub or a node; without it, the context's own");
+    command->add_option("--site", args->site, "hub or a node; without it, the context's own")
+        ->type_name(kNameOfSite);
     command->footer("Example: oncomesh audit show --subject researcher --last 20");
     OnRun(command, session, [args, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect(args->site));
@@ -231,7 +233,8 @@ void AddAuditCommands(CLI::App& app, Session& session) {
     auto args = std::make_shared<Args>();
     CLI::App* command = audit->add_subcommand("prove", "that an event is in the log");
     command->add_option("EVENT", args->event, "its id, or its number in the log")->required();
-    command->add_option("--site", args->site, "hub or a node; without it, the context's own");
+    command->add_option("--site", args->site, "hub or a node; without it, the context's own")
+        ->type_name(kNameOfSite);
     command->footer("Example: oncomesh audit prove 17");
     OnRun(command, session, [args, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect(args->site));
@@ -272,7 +275,8 @@ void AddAuditCommands(CLI::App& app, Session& session) {
     auto site = std::make_shared<std::string>();
     CLI::App* command = audit->add_subcommand(
         "verify", "the whole log, and that it continues what was seen before");
-    command->add_option("--site", *site, "hub or a node; without it, the context's own");
+    command->add_option("--site", *site, "hub or a node; without it, the context's own")
+        ->type_name(kNameOfSite);
     command->footer("Example: oncomesh audit verify --site hub");
     OnRun(command, session, [site, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect(*site));

@@ -11,6 +11,7 @@
 #include "tools/oncomesh/image_commands.h"
 #include "tools/oncomesh/ingest_commands.h"
 #include "tools/oncomesh/mesh_commands.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/node_commands.h"
 #include "tools/oncomesh/permit_commands.h"
 #include "tools/oncomesh/policy_commands.h"
@@ -35,6 +36,7 @@ void AddCommands(CLI::App& app, Session& session) {
   AddPolicyCommands(app, session);
   AddImageCommands(app, session);
   AddSynthCommands(app, session);
+  AddNamesCommand(app, session);
   AddCompletionCommands(app, session);
 }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "tools/oncomesh/names.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -23,6 +24,7 @@ struct Word {
 struct Choice {
   std::vector<std::string> names;   // "--output", "-o"
   std::vector<std::string> values;  // empty when any value will do
+  std::string kind;                 // of names that a service knows; empty: none
   std::string description;
   bool takes_value = false;
   bool is_folder = false;
@@ -34,6 +36,7 @@ struct Command {
   std::vector<Word> commands;
   std::vector<Choice> options;
   std::vector<std::string> operands;  // what a positional argument can be, when that is known
+  std::string operand_kind;           // of names that a service knows, of a positional argument
 };
 
 // The values of a check that lists them: its type reads "TEXT:{text,json}".
@@ -57,6 +60,9 @@ void AddOptions(const CLI::App& app, Command& command) {
     if (option->get_positional()) {
       std::vector<std::string> values = ValuesOf(*option);
       command.operands.insert(command.operands.end(), values.begin(), values.end());
+      if (command.operand_kind.empty()) {
+        command.operand_kind = std::string(NameKind(option->get_type_name()));
+      }
     }
     Choice choice;
     for (const std::string& name : option->get_lnames()) choice.names.push_back("--" + name);
@@ -68,6 +74,7 @@ void AddOptions(const CLI::App& app, Command& command) {
     if (choice.names.empty() || known) continue;
     choice.takes_value = option->get_items_expected_max() > 0;
     choice.values = ValuesOf(*option);
+    choice.kind = std::string(NameKind(option->get_type_name()));
     choice.is_folder = absl::StartsWith(option->get_type_name(), "DIR");
     choice.description = Plain(option->get_description());
     command.options.push_back(std::move(choice));
@@ -119,9 +126,11 @@ std::string Bash(const std::vector<Command>& commands) {
       "# bash completion for oncomesh:  source <(oncomesh completion bash)\n"
       "_oncomesh() {\n"
       "  local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-      "  local at=oncomesh words= options= i\n"
+      "  local at=oncomesh words= options= names= i\n"
+      "  local -a context=()\n"
       "  COMPREPLY=()\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+      "    [[ ${COMP_WORDS[i]} == --context ]] && context=(--context \"${COMP_WORDS[i+1]}\")\n"
       "    case \"$at ${COMP_WORDS[i]}\" in\n";
   absl::StrAppend(&out, "      ", Paths(commands), ") at=\"$at ${COMP_WORDS[i]}\" ;;\n",
                   "    esac\n  done\n  case \"$at:$prev\" in\n");
@@ -131,6 +140,10 @@ std::string Bash(const std::vector<Command>& commands) {
       std::string cases = absl::StrJoin(option.names, "|", [&](std::string* to, const auto& name) {
         absl::StrAppend(to, "'", command.path, ":", name, "'");
       });
+      if (!option.kind.empty()) {
+        absl::StrAppend(&out, "    ", cases, ") _oncomesh_names ", option.kind, "; return ;;\n");
+        continue;
+      }
       std::string reply = !option.values.empty()
                               ? absl::StrCat("-W '", absl::StrJoin(option.values, " "), "'")
                               : std::string(option.is_folder ? "-d" : "-f");
@@ -141,17 +154,29 @@ std::string Bash(const std::vector<Command>& commands) {
   absl::StrAppend(&out, "  esac\n  case \"$at\" in\n");
   for (const Command& command : commands) {
     absl::StrAppend(&out, "    '", command.path, "') words='", absl::StrJoin(Texts(command), " "),
-                    "' options='", absl::StrJoin(Names(command), " "), "' ;;\n");
+                    "' options='", absl::StrJoin(Names(command), " "),
+                    "' names=", command.operand_kind, " ;;\n");
   }
   absl::StrAppend(&out,
                   "  esac\n"
                   "  if [[ $cur == -* ]]; then\n"
                   "    COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
+                  "  elif [[ -n $names ]]; then\n"
+                  "    _oncomesh_names \"$names\"\n"
                   "  elif [[ -n $words ]]; then\n"
                   "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                   "  else\n"
                   "    COMPREPLY=($(compgen -f -- \"$cur\"))\n"
                   "  fi\n"
+                  "}\n"
+                  "# Names that a service knows, by comma; files when it knows none.\n"
+                  "_oncomesh_names() {\n"
+                  "  local head=\n"
+                  "  [[ $cur == *,* ]] && head=\"${cur%,*},\"\n"
+                  "  COMPREPLY=($(compgen -P \"$head\" -W \"$(\"${COMP_WORDS[0]}\" "
+                  "\"${context[@]}\" --quiet __names \"$1\" 2>/dev/null)\" -- "
+                  "\"${cur##*,}\"))\n"
+                  "  ((${#COMPREPLY[@]})) || COMPREPLY=($(compgen -f -- \"$cur\"))\n"
                   "}\n"
                   "complete -o filenames -F _oncomesh oncomesh\n");
   return out;
@@ -163,8 +188,10 @@ std::string Zsh(const std::vector<Command>& commands) {
       "# zsh completion for oncomesh:  oncomesh completion zsh > \"${fpath[1]}/_oncomesh\"\n"
       "_oncomesh() {\n"
       "  local at=oncomesh previous=\"${words[CURRENT-1]}\" i\n"
-      "  local -a subcommands options\n"
+      "  local names=\n"
+      "  local -a subcommands options context\n"
       "  for ((i = 2; i < CURRENT; i++)); do\n"
+      "    [[ ${words[i]} == --context ]] && context=(--context \"${words[i+1]}\")\n"
       "    case \"$at ${words[i]}\" in\n";
   absl::StrAppend(&out, "      ", Paths(commands), ") at=\"$at ${words[i]}\" ;;\n",
                   "    esac\n  done\n  case \"$at:$previous\" in\n");
@@ -174,6 +201,10 @@ std::string Zsh(const std::vector<Command>& commands) {
       std::string cases = absl::StrJoin(option.names, "|", [&](std::string* to, const auto& name) {
         absl::StrAppend(to, "'", command.path, ":", name, "'");
       });
+      if (!option.kind.empty()) {
+        absl::StrAppend(&out, "    ", cases, ") _oncomesh_names ", option.kind, "; return ;;\n");
+        continue;
+      }
       std::string reply = !option.values.empty()
                               ? absl::StrCat("compadd -- ", absl::StrJoin(option.values, " "))
                               : std::string(option.is_folder ? "_files -/" : "_files");
@@ -193,17 +224,25 @@ std::string Zsh(const std::vector<Command>& commands) {
         absl::StrAppend(&out, " '", name, ":", option.description, "'");
       }
     }
-    absl::StrAppend(&out, " ) ;;\n");
+    absl::StrAppend(&out, " )\n      names=", command.operand_kind, " ;;\n");
   }
   absl::StrAppend(&out,
                   "  esac\n"
                   "  if [[ ${words[CURRENT]} == -* ]]; then\n"
                   "    _describe -o option options\n"
+                  "  elif [[ -n $names ]]; then\n"
+                  "    _oncomesh_names \"$names\"\n"
                   "  elif (( ${#subcommands} )); then\n"
                   "    _describe command subcommands\n"
                   "  else\n"
                   "    _files\n"
                   "  fi\n"
+                  "}\n"
+                  "_oncomesh_names() {\n"
+                  "  local -a found\n"
+                  "  found=(${(f)\"$(\"${words[1]}\" $context --quiet __names $1 2>/dev/null)\"})\n"
+                  "  compset -P '*,'\n"
+                  "  (( ${#found} )) && compadd -a found || _files\n"
                   "}\n"
                   "if [[ \"${funcstack[1]}\" == _oncomesh ]]; then\n"
                   "  _oncomesh \"$@\"\n"
@@ -229,9 +268,23 @@ std::string Fish(const std::vector<Command>& commands) {
       "    end\n"
       "  end\n"
       "  test \"$at\" = \"$argv\"\n"
+      "end\n"
+      "function __oncomesh_names\n"
+      "  set -l given (commandline -opc)\n"
+      "  set -l context\n"
+      "  if set -l place (contains -i -- --context $given)\n"
+      "    set context --context $given[(math $place + 1)]\n"
+      "  end\n"
+      "  set -l head (string match -r '^.*,' -- (commandline -ct))\n"
+      "  for name in ($given[1] $context --quiet __names $argv 2>/dev/null)\n"
+      "    echo $head$name\n"
+      "  end\n"
       "end\n");
   for (const Command& command : commands) {
     std::string start = absl::StrCat("complete -c oncomesh -n '__oncomesh_at ", command.path, "'");
+    if (!command.operand_kind.empty()) {
+      absl::StrAppend(&out, start, " -a '(__oncomesh_names ", command.operand_kind, ")'\n");
+    }
     for (const std::string& operand : command.operands) {
       absl::StrAppend(&out, start, " -f -a '", operand, "'\n");
     }
@@ -246,6 +299,8 @@ std::string Fish(const std::vector<Command>& commands) {
       }
       if (!option.values.empty()) {
         absl::StrAppend(&out, " -x -a '", absl::StrJoin(option.values, " "), "'");
+      } else if (!option.kind.empty()) {
+        absl::StrAppend(&out, " -r -a '(__oncomesh_names ", option.kind, ")'");
       } else if (option.is_folder) {
         absl::StrAppend(&out, " -x -a '(__fish_complete_directories)'");
       } else if (option.takes_value) {

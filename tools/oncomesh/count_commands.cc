@@ -12,6 +12,7 @@
 #include "oncomesh/catalogue/v1/catalogue.grpc.pb.h"
 #include "tools/oncomesh/expression_argument.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -74,10 +75,11 @@ std::string ToText(const CountResponse& response) {
                     node.has_value() ? absl::StrCat(node.value()) : "-",
                     absl::StrJoin(remarks, "; ")});
   }
-  std::string total = !response.has_total() ? "no number"
-                      : response.masked()   ? absl::StrCat("at least ", response.total())
-                                            : absl::StrCat("about ", response.total());
-  std::string out = absl::StrCat(Table(rows), "total: ", total, " patients\n");
+  std::string total =
+      !response.has_total()
+          ? "no number"
+          : absl::StrCat(response.masked() ? "at least " : "about ", response.total(), " patients");
+  std::string out = absl::StrCat(Table(rows), "total: ", total, "\n");
   if (response.by().empty()) return out;
   std::vector<std::string> heading = {"NODE"};
   for (const std::string& name : response.by()) heading.push_back(name);
@@ -108,8 +110,12 @@ void AddCountCommands(CLI::App& app, Session& session) {
       app.add_subcommand("count", "how many patients match, at every node (researcher)");
   command->add_option("EXPR", args->expression, "what to count; @FILE for the JSON form")
       ->required();
-  command->add_option("--by", args->by, "variables to split by, at most three")->delimiter(',');
-  command->add_option("--nodes", args->nodes, "these nodes only")->delimiter(',');
+  command->add_option("--by", args->by, "variables to split by, at most three")
+      ->delimiter(',')
+      ->type_name(kNamesOfVariables);
+  command->add_option("--nodes", args->nodes, "these nodes only")
+      ->delimiter(',')
+      ->type_name(kNamesOfNodes);
   command->add_option("--timeout", args->timeout, "seconds to wait for the nodes")
       ->check(CLI::Range(1, 300));
   command->footer(

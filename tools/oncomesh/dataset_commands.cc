@@ -12,6 +12,7 @@
 #include "tools/oncomesh/dataset_text.h"
 #include "tools/oncomesh/expression_argument.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -72,7 +73,8 @@ void AddDatasetCommands(CLI::App& app, Session& session) {
     auto name = std::make_shared<std::string>();
     CLI::App* command = dataset->add_subcommand("publish", "make a version known to the mesh");
     command->add_option("NAME", *name, "short name, for its newest version, or full name")
-        ->required();
+        ->required()
+        ->type_name(kNameOfDataset);
     command->footer("Example: oncomesh dataset publish lung-ct");
     OnRun(command, session, [name, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
@@ -88,7 +90,8 @@ void AddDatasetCommands(CLI::App& app, Session& session) {
     auto name = std::make_shared<std::string>();
     CLI::App* command = dataset->add_subcommand("withdraw", "take a version back");
     command->add_option("NAME", *name, "short name, for its newest version, or full name")
-        ->required();
+        ->required()
+        ->type_name(kNameOfDataset);
     command->footer("Example: oncomesh dataset withdraw nodes/lisbon/datasets/lung-ct/versions/1");
     OnRun(command, session, [name, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));

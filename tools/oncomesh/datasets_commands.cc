@@ -14,6 +14,7 @@
 #include "oncomesh/catalogue/v1/node_catalogue.grpc.pb.h"
 #include "tools/oncomesh/dataset_text.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -79,7 +80,9 @@ void AddDatasetsCommands(CLI::App& app, Session& session) {
         "list", "published datasets; at a node's front door that node's own, frozen ones too");
     command->add_option("--text", args->text, "words that must occur in name or description");
     command->add_option("--modality", args->modality, "one of these")->delimiter(',');
-    command->add_option("--nodes", args->node, "of these nodes")->delimiter(',');
+    command->add_option("--nodes", args->node, "of these nodes")
+        ->delimiter(',')
+        ->type_name(kNamesOfNodes);
     command->footer("Example: oncomesh datasets list --text lung --modality CT,PT");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       catalogue::v1::SearchDatasetsRequest request;
@@ -108,7 +111,8 @@ void AddDatasetsCommands(CLI::App& app, Session& session) {
     auto name = std::make_shared<std::string>();
     CLI::App* command = datasets->add_subcommand("show", "one dataset");
     command->add_option("NAME", *name, "nodes/<node>/datasets/<name>, with or without its version")
-        ->required();
+        ->required()
+        ->type_name(kNameOfDataset);
     command->footer("Example: oncomesh datasets show nodes/lisbon/datasets/lung-ct");
     OnRun(command, session, [name, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));

@@ -18,6 +18,7 @@
 #include "services/deidentification/release_check.h"
 #include "services/deidentification/sealed_file.h"
 #include "tools/oncomesh/interrupt.h"
+#include "tools/oncomesh/names.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -201,9 +202,8 @@ absl::StatusOr<int> Check(const Session& session, const Options& options) {
   if (!report.findings.empty()) text += Table(rows);
   session.Print(document, text);
   if (!report.findings.empty()) {
-    session.Say(absl::StrCat("error: RELEASE_NOT_CLEAN: ", report.findings.size(),
-                             " findings; do not pass this folder on"));
-    return kFailed;
+    return Refuse("RELEASE_NOT_CLEAN",
+                  absl::StrCat(report.findings.size(), " findings; do not pass this folder on"));
   }
   return kDone;
 }
@@ -288,7 +288,8 @@ void AddDeidCommands(CLI::App& app, Session& session) {
   run->add_option("--project", options->project, "the project's name, for the manifest")
       ->required();
   run->add_option("--profile", options->profile, "built-in profile or JSON file")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name(kNameOfProfile);
   run->add_option("--quarantine", options->quarantine,
                   "folder for encrypted originals of what could not be released");
   run->add_option("--manifest", options->manifest, "file for the signed manifest");
@@ -308,7 +309,8 @@ void AddDeidCommands(CLI::App& app, Session& session) {
                     "the originals: search their identifiers in the released bytes");
   check->add_option("--key", options->key, "the project's key: is the manifest signed with it?");
   check->add_option("--profile", options->profile, "the profile the folder was made with")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name(kNameOfProfile);
   check->footer(
       "Example: oncomesh deid check --in clean --manifest clean.manifest --source scans --key "
       "project.key");
@@ -319,7 +321,9 @@ void AddDeidCommands(CLI::App& app, Session& session) {
   OnRun(profiles, session, [&session] { return Profiles(session); });
 
   CLI::App* show = deid->add_subcommand("show", "show a profile with its options");
-  show->add_option("name", options->name, "built-in profile or JSON file")->required();
+  show->add_option("NAME", options->name, "built-in profile or JSON file")
+      ->required()
+      ->type_name(kNameOfProfile);
   show->footer("Example: oncomesh deid show research");
   OnRun(show, session, [&session, options] { return Show(session, *options); });
 

@@ -16,19 +16,26 @@ namespace oncomesh::cli {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& context) {
   rpc::AllowOnlyTls13();
   const std::string uri = rpc::FrontDoorUri(context.trust_domain, context.site);
+  // Read once for a message that names it.
+  RETURN_IF_ERROR(
+      ReadNamedFile(context.ca_file, 1 << 20, "the file with the context's authority (caFile)")
+          .status());
   std::string token;
   if (!context.token_file.empty()) {
-    ASSIGN_OR_RETURN(token, base::ReadFile(context.token_file, 64 << 10));
+    ASSIGN_OR_RETURN(token,
+                     ReadNamedFile(context.token_file, 64 << 10, "the token file of the context"));
     token = std::string(absl::StripAsciiWhitespace(token));
   } else if (!context.credential_file.empty()) {
     access::v1::IssueTokenRequest request;
-    ASSIGN_OR_RETURN(std::string credential, base::ReadFile(context.credential_file, 4096));
+    ASSIGN_OR_RETURN(std::string credential, ReadNamedFile(context.credential_file, 4096,
+                                                           "the credential file of the context"));
     request.set_credential(std::string(absl::StripAsciiWhitespace(credential)));
     ASSIGN_OR_RETURN(auto channel,
                      rpc::ConnectFrontDoor(context.endpoint, context.ca_file, uri, ""));
     auto stub = access::v1::PeopleService::NewStub(channel);
     auto issued = Call(*stub, &access::v1::PeopleService::Stub::IssueToken, request);
-    if (issued.status().code() == absl::StatusCode::kUnavailable) {
+    if (issued.status().code() == absl::StatusCode::kUnavailable &&
+        base::ErrorInfoOf(issued.status()).reason.empty()) {
       return base::Error(absl::StatusCode::kUnavailable, "FRONT_DOOR_UNREACHABLE",
                          absl::StrCat("nobody answers at ", context.endpoint, "; is the mesh up? (",
                                       issued.status().message(), ")"));

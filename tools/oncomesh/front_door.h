@@ -10,8 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "libs/base/status_macros.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/status.h"
+#include "tools/oncomesh/proto_json.h"
 #include "tools/oncomesh/session.h"
 
 namespace oncomesh::cli {
@@ -30,6 +32,7 @@ absl::StatusOr<Response> Call(Stub& stub,
                                                            Response*),
                               const Request& request, absl::Duration timeout = absl::Seconds(30),
                               const std::string& permit = "") {
+  RETURN_IF_ERROR(CheckText(request));
   grpc::ClientContext context;
   rpc::SetDeadline(context, timeout);
   if (!permit.empty()) context.AddMetadata(rpc::kPermitKey, permit);

@@ -8,6 +8,7 @@
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
+#include "tools/oncomesh/interrupt.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -51,6 +52,7 @@ absl::StatusOr<std::string> WriteOutputImage(const std::string& path, const imag
   RETURN_IF_ERROR(CheckOutputImage(path, force));
   ASSIGN_OR_RETURN(std::string bytes,
                    imaging::EncodeNifti(volume, type, absl::EndsWith(path, ".gz")));
+  InterruptGuard together;  // an image and its sidecar appear both or not at all
   RETURN_IF_ERROR(base::WriteFileAtomically(imaging::SidecarPath(path),
                                             sidecar.Document(bytes, volume.grid), 0644, force));
   absl::Status written = base::WriteFileAtomically(path, bytes, 0644, force);
@@ -59,6 +61,7 @@ absl::StatusOr<std::string> WriteOutputImage(const std::string& path, const imag
     fs::remove(imaging::SidecarPath(path), ignored);
     return written;
   }
+  RETURN_IF_ERROR(InterruptGuard::Check());
   return crypto::Sha256Hex(bytes);
 }
 

@@ -22,7 +22,9 @@
 #include "libs/crypto/digest.h"
 #include "oncomesh/deidentification/v1/deidentification.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
+#include "tools/oncomesh/quarantine_advice.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -31,6 +33,7 @@ using deidentification::v1::DeidentificationService;
 using deidentification::v1::IngestRequest;
 using deidentification::v1::IngestResponse;
 using deidentification::v1::Outcome;
+using deidentification::v1::QuarantinedObject;
 using nlohmann::json;
 using Stub = DeidentificationService::Stub;
 using Stream = grpc::ClientReaderWriter<IngestRequest, IngestResponse>;
@@ -164,6 +167,21 @@ json CountsJson(const Tally& tally, size_t files, double seconds) {
           {"quarantine", tally.quarantine}};
 }
 
+// The object in the list of quarantined ones; the service has no call for a single one.
+absl::StatusOr<QuarantinedObject> FindQuarantined(Stub& stub, const std::string& id) {
+  deidentification::v1::ListQuarantinedRequest request;
+  request.set_page_size(1000);
+  do {
+    ASSIGN_OR_RETURN(auto response, Call(stub, &Stub::ListQuarantined, request));
+    for (const QuarantinedObject& object : response.objects()) {
+      if (object.id() == id) return object;
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return base::Error(absl::StatusCode::kNotFound, "QUARANTINE_NOT_FOUND",
+                     "no quarantined object has this id; `oncomesh quarantine list` shows them");
+}
+
 void AddQuarantine(CLI::App& app, Session& session) {
   CLI::App* quarantine =
       app.add_subcommand("quarantine", "what was not released, and why (data holder)");
@@ -195,26 +213,58 @@ void AddQuarantine(CLI::App& app, Session& session) {
   {
     auto id = std::make_shared<std::string>();
     CLI::App* command =
-        quarantine->add_subcommand("release", "try it again with the profile in force");
-    command->add_option("ID", *id)->required();
-    command->footer("Example: oncomesh quarantine release q-…");
+        quarantine->add_subcommand("show", "one object: why it was held, and what can be done");
+    command->add_option("ID", *id)->required()->type_name(kNameOfQuarantined);
+    command->footer("Example: oncomesh quarantine show q-…");
     OnRun(command, session, [id, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
       auto stub = DeidentificationService::NewStub(channel);
+      ASSIGN_OR_RETURN(QuarantinedObject object, FindQuarantined(*stub, *id));
+      const QuarantineAdvice advice = AdviceFor(object.reason());
+      json document = ToJson(object);
+      document["meaning"] = advice.meaning;
+      document["advice"] = advice.way_out;
+      session.Print(document,
+                    absl::StrCat("object   ", object.id(), "\nreason   ", object.reason(), ": ",
+                                 advice.meaning, "\nbytes    ", object.bytes(), "\nsince    ",
+                                 TimeText(object.quarantine_time().seconds()), "\nadvice   ",
+                                 advice.way_out, "\n"));
+      return kDone;
+    });
+  }
+  {
+    struct Args {
+      std::string id;
+      bool pixels_checked = false;
+    };
+    auto args = std::make_shared<Args>();
+    CLI::App* command =
+        quarantine->add_subcommand("release", "try it again with the profile in force");
+    command->add_option("ID", args->id)->required()->type_name(kNameOfQuarantined);
+    command->add_flag("--pixels-checked", args->pixels_checked,
+                      "you have looked at the pixels and vouch that they show no text about a "
+                      "patient");
+    command->footer("Example: oncomesh quarantine release q-… --pixels-checked");
+    OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
+      ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
+      auto stub = DeidentificationService::NewStub(channel);
       deidentification::v1::ReleaseQuarantinedRequest request;
-      request.set_id(*id);
+      request.set_id(args->id);
+      request.set_pixels_checked(args->pixels_checked);
       ASSIGN_OR_RETURN(auto response, Call(*stub, &Stub::ReleaseQuarantined, request));
+      const std::string& reason = response.outcome().reason();
       const bool released = response.outcome().state() == Outcome::STATE_RELEASED;
-      session.Print(
-          {{"id", *id}, {"released", released}, {"reason", response.outcome().reason()}},
-          released ? "released" : absl::StrCat("it stays: ", response.outcome().reason()));
-      return released ? kDone : kFailed;
+      session.Print({{"id", args->id}, {"released", released}, {"reason", reason}},
+                    released ? "released" : absl::StrCat("it stays: ", reason));
+      if (released) return kDone;
+      return base::Error(absl::StatusCode::kFailedPrecondition, reason,
+                         absl::StrCat("it stays in quarantine: ", AdviceFor(reason).way_out));
     });
   }
   {
     auto id = std::make_shared<std::string>();
     CLI::App* command = quarantine->add_subcommand("delete", "remove it for good");
-    command->add_option("ID", *id)->required();
+    command->add_option("ID", *id)->required()->type_name(kNameOfQuarantined);
     command->footer("Example: oncomesh quarantine delete q-…");
     OnRun(command, session, [id, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
@@ -235,7 +285,9 @@ void AddIngestCommands(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand(
       "ingest", "send DICOM files and clinical tables to the node (data holder)");
   command->add_option("PATH", *paths, "files and folders; *.csv are clinical tables")->required();
-  command->footer("Example: oncomesh ingest /data/outbox/sarcoma");
+  command->footer(
+      "Example: oncomesh ingest /data/outbox/sarcoma\nQuarantined objects do not make it fail; it "
+      "ends with 3 when the node could not take some files.");
   OnRun(command, session, [paths, &session]() -> absl::StatusOr<int> {
     absl::Status listed;
     std::vector<std::string> files = FilesOf(*paths, listed);
@@ -261,7 +313,8 @@ void AddIngestCommands(CLI::App& app, Session& session) {
         CountsJson(tally, files.size(), seconds),
         absl::StrFormat("%d sent: %d released, %d in quarantine, %d failed, in %.1f s\n",
                         files.size(), tally.released, tally.quarantined, tally.failed, seconds));
-    return tally.quarantined + tally.failed == 0 ? kDone : kPartly;
+    if (tally.failed == 0) return kDone;
+    return tally.failed == static_cast<int64_t>(files.size()) ? kFailed : kPartly;
   });
   AddQuarantine(app, session);
 }

@@ -3,11 +3,28 @@
 
 #include <atomic>
 
+#include "libs/base/error.h"
+#include "libs/base/unfinished_files.h"
+
 namespace oncomesh::cli {
 namespace {
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler must not wait");
 }  // namespace
+
+void LeaveNoHalfFiles() {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction old{};
+    if (sigaction(signal, nullptr, &old) != 0 || old.sa_handler == SIG_IGN) continue;
+    struct sigaction action{};
+    action.sa_handler = [](int number) {
+      base::RemoveUnfinishedFiles();
+      raise(number);  // its own effect now, as the handler is in force once
+    };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    sigaction(signal, &action, nullptr);
+  }
+}
 
 InterruptGuard::InterruptGuard() {
   interrupted = false;
@@ -24,5 +41,11 @@ InterruptGuard::~InterruptGuard() {
 }
 
 bool InterruptGuard::Interrupted() { return interrupted; }
+
+absl::Status InterruptGuard::Check() {
+  if (!interrupted) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kCancelled, "INTERRUPTED",
+                     "stopped as told; what is there is complete");
+}
 
 }  // namespace oncomesh::cli

@@ -3,7 +3,13 @@
 
 #include <csignal>
 
+#include "absl/status/status.h"
+
 namespace oncomesh::cli {
+
+// For main, before any thread: SIGINT, SIGTERM and SIGHUP remove unfinished files and end the
+// program as they would have. A signal that the caller ignores (nohup) stays ignored.
+void LeaveNoHalfFiles();
 
 // While it lives, the first SIGINT or SIGTERM only makes Interrupted() true, so that the work can
 // stop in order and leave no half file; the second one ends the program. One at a time.
@@ -16,6 +22,8 @@ class InterruptGuard {
 
   // Any thread.
   static bool Interrupted();
+  // CANCELLED (INTERRUPTED) when it is.
+  static absl::Status Check();
 
  private:
   struct sigaction old_int_{};

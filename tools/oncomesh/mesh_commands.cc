@@ -2,11 +2,12 @@
 #include "tools/oncomesh/mesh_commands.h"
 
 #include <grpcpp/grpcpp.h>
-#include <signal.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -18,6 +19,7 @@
 #include "oncomesh/access/v1/enrolment.grpc.pb.h"
 #include "oncomesh/admin/v1/admin.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/interrupt.h"
 #include "tools/oncomesh/mesh_config.h"
 #include "tools/oncomesh/mesh_layout.h"
 #include "tools/oncomesh/mesh_processes.h"
@@ -87,6 +89,7 @@ absl::Status Up(const Mesh& mesh, const Session& session) {
     do {
       invited = Invite(mesh, node);
       if (invited.code() == absl::StatusCode::kUnavailable) absl::SleepFor(absl::Milliseconds(200));
+      RETURN_IF_ERROR(InterruptGuard::Check());
     } while (invited.code() == absl::StatusCode::kUnavailable && absl::Now() < deadline);
     RETURN_IF_ERROR(invited);
     for (const Process& process : mesh.processes) {
@@ -118,23 +121,104 @@ json ProcessJson(const Mesh& mesh, const Process& process) {
   if (info.ok()) {
     out["version"] = info->version();
     out["address"] = info->address();
-    out["certificateEnd"] = TimeText(info->certificate_expire_time().seconds());
-    out["since"] = TimeText(info->start_time().seconds());
+    out["certificateEnd"] = TimeJson(info->certificate_expire_time().seconds());
+    out["since"] = TimeJson(info->start_time().seconds());
   }
+  // One that does not answer was last seen when it last wrote to its log.
+  const absl::Time seen = info.ok() ? absl::Now() : LastLogTime(mesh, process);
+  out["lastSeen"] = seen == absl::InfinitePast() ? json() : TimeJson(absl::ToUnixSeconds(seen));
   return out;
 }
 
 std::string Field(const json& object, const char* key) {
-  return object.contains(key) ? object[key].get<std::string>() : "-";
+  return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : "-";
 }
 
-// The folder of the mesh: --dir, or the one whose contexts/ the context file stands in.
-std::string MeshDirOf(const Session& session, const std::string& given) {
-  if (!given.empty()) return given;
+// A time of TimeJson for people.
+std::string TimeField(const json& object, const char* key) {
+  std::string out = Field(object, key);
+  if (out.size() < 17) return out;
+  return absl::StrCat(out.substr(0, 10), " ", out.substr(11, 5), " UTC");
+}
+
+// The mesh of --dir, or the one in whose contexts/ the context file stands; nullopt when the
+// context is of a mesh that is not on this machine. Errors: FAILED_PRECONDITION (NO_CONTEXT)
+// without both.
+absl::StatusOr<std::optional<Mesh>> MeshOf(const Session& session, const std::string& given) {
+  if (!given.empty()) {
+    ASSIGN_OR_RETURN(Mesh mesh, LoadMesh(given));
+    return std::optional<Mesh>(std::move(mesh));
+  }
   const std::string context = session.context_path();
+  if (context.empty()) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "NO_CONTEXT",
+                       "say which mesh with --dir DIR, or who you are with --context FILE or "
+                       "ONCOMESH_CONTEXT");
+  }
   size_t slash = context.rfind('/');
-  std::string folder = slash == std::string::npos ? "." : context.substr(0, slash);
-  return folder + "/..";
+  absl::StatusOr<Mesh> mesh =
+      LoadMesh((slash == std::string::npos ? "." : context.substr(0, slash)) + "/..");
+  if (mesh.ok()) return std::optional<Mesh>(*std::move(mesh));
+  if (base::ReasonOf(mesh.status()) != "NO_MESH") return mesh.status();
+  return std::optional<Mesh>();
+}
+
+// What the hub knows of the nodes. Adds to `nodes` and `rows`; false in `all` when one is missing.
+absl::Status AskAboutNodes(const Context& context, json& nodes,
+                           std::vector<std::vector<std::string>>& rows, bool& all) {
+  ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(context));
+  auto stub = access::v1::EnrolmentService::NewStub(channel);
+  ASSIGN_OR_RETURN(auto response, Call(*stub, &access::v1::EnrolmentService::Stub::ListNodes,
+                                       access::v1::ListNodesRequest(), absl::Seconds(5)));
+  for (const auto& node : response.nodes()) {
+    json entry = ToJson(node);
+    entry["state"] = access::v1::Node::State_Name(node.state()).substr(6);
+    entry["connected"] = node.connected();
+    all = all && (node.connected() || node.state() != access::v1::Node::STATE_MEMBER);
+    rows.push_back({node.name(), entry["state"].get<std::string>(), node.connected() ? "yes" : "no",
+                    node.version().empty() ? "-" : node.version(),
+                    TimeText(node.last_seen_time().seconds()),
+                    TimeText(node.certificate_expire_time().seconds())});
+    nodes.push_back(std::move(entry));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Status(const Session& session, const std::string& dir) {
+  ASSIGN_OR_RETURN(std::optional<Mesh> mesh, MeshOf(session, dir));
+  json services = json::array(), nodes = json::array();
+  std::vector<std::vector<std::string>> rows = {
+      {"SITE", "SERVICE", "STATE", "VERSION", "ADDRESS", "CERTIFICATE END", "LAST SEEN"}};
+  std::vector<std::vector<std::string>> node_rows = {
+      {"NODE", "STATE", "CONNECTED", "VERSION", "LAST SEEN", "CERTIFICATE END"}};
+  bool all = true;
+  Context context;
+  if (mesh) {
+    for (const Process& process : mesh->processes) {
+      json entry = ProcessJson(*mesh, process);
+      all = all && entry["state"] == "SERVING";
+      rows.push_back({process.site, process.service, Field(entry, "state"), Field(entry, "version"),
+                      Field(entry, "address"), TimeField(entry, "certificateEnd"),
+                      TimeField(entry, "lastSeen")});
+      services.push_back(std::move(entry));
+    }
+    context.endpoint = mesh->Find("hub", "relay")->Address("frontDoor");
+    context.ca_file = AuthorityFile(*mesh);
+    context.credential_file = absl::StrCat(mesh->dir, "/contexts/operator.secret");
+  } else {
+    ASSIGN_OR_RETURN(context, session.LoadContext());
+  }
+  absl::Status seen = AskAboutNodes(context, nodes, node_rows, all);
+  // Without a mesh on this machine the hub is the only one to ask.
+  if (!seen.ok() && !mesh) return seen;
+  if (!seen.ok()) {
+    all = false;
+    session.Say(absl::StrCat("the hub cannot be asked about its nodes: ", seen.message()));
+  }
+  session.Print(
+      {{"dir", mesh ? json(mesh->dir) : json()}, {"services", services}, {"nodes", nodes}},
+      absl::StrCat(mesh ? Table(rows) + "\n" : "", Table(node_rows)));
+  return all ? kDone : kPartly;
 }
 
 }  // namespace
@@ -149,25 +233,35 @@ void AddMeshCommands(CLI::App& app, Session& session) {
     CLI::App* command = app.add_subcommand("up", "start a hub and nodes on this machine");
     command->add_option("--dir", args->dir, "folder that holds everything; made if missing")
         ->required();
-    command->add_option("--nodes", args->nodes, "names, by comma (a new mesh only)");
+    CLI::Option* nodes =
+        command->add_option("--nodes", args->nodes, "names, by comma (a new mesh only)");
     command->add_option(
         "--trainer-environment", args->trainer_environment,
         "Python environment for trainers (a new mesh only; without it, the system's)");
     command->add_flag("--detach", args->detach, "return when every service answers SERVING");
     command->footer("Example: oncomesh up --dir /tmp/mesh --nodes lisbon,porto --detach");
-    OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
+    OnRun(command, session, [args, nodes, &session]() -> absl::StatusOr<int> {
       absl::StatusOr<Mesh> mesh = LoadMesh(args->dir);
-      if (mesh.status().code() == absl::StatusCode::kNotFound) {
-        std::vector<std::string> nodes = absl::StrSplit(args->nodes, ',', absl::SkipEmpty());
-        mesh = CreateMesh(args->dir, nodes, args->trainer_environment);
+      const std::vector<std::string> names = absl::StrSplit(args->nodes, ',', absl::SkipEmpty());
+      if (mesh.ok() && nodes->count() > 0 && names != mesh->nodes) {
+        return base::Error(
+            absl::StatusCode::kFailedPrecondition, "MESH_EXISTS",
+            absl::StrCat("there is a mesh in ", args->dir, " with the nodes ",
+                         absl::StrJoin(mesh->nodes, ", "),
+                         "; leave --nodes out to go on with it, or give another --dir"));
+      }
+      if (base::ReasonOf(mesh.status()) == "NO_MESH") {
+        std::error_code error;
+        if (std::filesystem::exists(args->dir, error) &&
+            !std::filesystem::is_directory(args->dir, error)) {
+          return base::Error(absl::StatusCode::kFailedPrecondition, "OUTPUT_NOT_A_FOLDER",
+                             "--dir names something that is not a folder; give another name");
+        }
+        mesh = CreateMesh(args->dir, names, args->trainer_environment);
       }
       RETURN_IF_ERROR(mesh.status());
-      // Signals are taken here, so that Ctrl-C stops the services in order.
-      sigset_t signals;
-      sigemptyset(&signals);
-      sigaddset(&signals, SIGINT);
-      sigaddset(&signals, SIGTERM);
-      if (!args->detach) pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+      // Ctrl-C stops the services in order, also those that are still starting.
+      InterruptGuard guard;
       absl::Status up = Up(*mesh, session);
       if (!up.ok()) {
         session.Say("stopping what was started");
@@ -186,8 +280,7 @@ void AddMeshCommands(CLI::App& app, Session& session) {
           "\nsee it:       oncomesh status\nstop it:      oncomesh down --dir ", args->dir);
       session.Print({{"dir", mesh->dir}, {"nodes", mesh->nodes}, {"contexts", contexts}}, text);
       if (args->detach) return kDone;
-      int signal = 0;
-      sigwait(&signals, &signal);
+      while (!InterruptGuard::Interrupted()) absl::SleepFor(absl::Milliseconds(100));
       session.Say("stopping");
       Down(*mesh);
       return kDone;
@@ -211,52 +304,7 @@ void AddMeshCommands(CLI::App& app, Session& session) {
     CLI::App* command = app.add_subcommand("status", "every service and node");
     command->add_option("--dir", *dir, "folder of the mesh; without it, the one of the context");
     command->footer("Example: oncomesh status --dir /tmp/mesh -o json");
-    OnRun(command, session, [dir, &session]() -> absl::StatusOr<int> {
-      ASSIGN_OR_RETURN(Mesh mesh, LoadMesh(MeshDirOf(session, *dir)));
-      json services = json::array();
-      std::vector<std::vector<std::string>> rows = {
-          {"SITE", "SERVICE", "STATE", "VERSION", "ADDRESS", "CERTIFICATE END"}};
-      bool all = true;
-      for (const Process& process : mesh.processes) {
-        json entry = ProcessJson(mesh, process);
-        all = all && entry["state"] == "SERVING";
-        rows.push_back({process.site, process.service, Field(entry, "state"),
-                        Field(entry, "version"), Field(entry, "address"),
-                        Field(entry, "certificateEnd")});
-        services.push_back(std::move(entry));
-      }
-      // What the hub sees of the nodes; left out when the front door does not answer.
-      json nodes = json::array();
-      std::vector<std::vector<std::string>> node_rows = {
-          {"NODE", "STATE", "CONNECTED", "LAST SEEN", "CERTIFICATE END"}};
-      Context context;
-      context.endpoint = mesh.Find("hub", "relay")->Address("frontDoor");
-      context.ca_file = AuthorityFile(mesh);
-      context.credential_file = absl::StrCat(mesh.dir, "/contexts/operator.secret");
-      absl::Status seen = [&]() -> absl::Status {
-        ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(context));
-        auto stub = access::v1::EnrolmentService::NewStub(channel);
-        ASSIGN_OR_RETURN(auto response, Call(*stub, &access::v1::EnrolmentService::Stub::ListNodes,
-                                             access::v1::ListNodesRequest(), absl::Seconds(5)));
-        for (const auto& node : response.nodes()) {
-          json entry = ToJson(node);
-          entry["state"] = access::v1::Node::State_Name(node.state()).substr(6);
-          entry["connected"] = node.connected();
-          all = all && (node.connected() || node.state() != access::v1::Node::STATE_MEMBER);
-          node_rows.push_back({node.name(), entry["state"].get<std::string>(),
-                               node.connected() ? "yes" : "no",
-                               TimeText(node.last_seen_time().seconds()),
-                               TimeText(node.certificate_expire_time().seconds())});
-          nodes.push_back(std::move(entry));
-        }
-        return absl::OkStatus();
-      }();
-      if (!seen.ok())
-        session.Say(absl::StrCat("the hub cannot be asked about its nodes: ", seen.message()));
-      session.Print({{"dir", mesh.dir}, {"services", services}, {"nodes", nodes}},
-                    absl::StrCat(Table(rows), "\n", Table(node_rows)));
-      return all ? kDone : kPartly;
-    });
+    OnRun(command, session, [dir, &session] { return Status(session, *dir); });
   }
 }
 

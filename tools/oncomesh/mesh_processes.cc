@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
+#include "tools/oncomesh/interrupt.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -115,12 +117,19 @@ absl::Status WaitServing(const Mesh& mesh, const Process& process, absl::Duratio
           absl::StrCat(name, " ended while it started; the end of ", mesh.LogFile(process), ": ",
                        LastLogLine(mesh.LogFile(process))));
     }
+    RETURN_IF_ERROR(InterruptGuard::Check());
     if (absl::Now() >= deadline) {
       return base::Error(absl::StatusCode::kDeadlineExceeded, "SERVICE_SLOW",
                          absl::StrCat(name, " does not serve yet; see ", mesh.LogFile(process)));
     }
     absl::SleepFor(absl::Milliseconds(50));
   }
+}
+
+absl::Time LastLogTime(const Mesh& mesh, const Process& process) {
+  struct stat info{};
+  if (stat(mesh.LogFile(process).c_str(), &info) != 0) return absl::InfinitePast();
+  return absl::TimeFromTimespec(info.st_mtim);
 }
 
 void StopProcesses(const Mesh& mesh, const std::vector<const Process*>& processes,

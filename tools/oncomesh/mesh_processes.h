@@ -21,8 +21,12 @@ bool IsRunning(const Mesh& mesh, const Process& process);
 absl::Status StartProcess(const Mesh& mesh, const Process& process);
 
 // Waits until the service answers SERVING. Errors: UNAVAILABLE (SERVICE_ENDED) with the last line
-// of its log when it ended, DEADLINE_EXCEEDED (SERVICE_SLOW).
+// of its log when it ended, DEADLINE_EXCEEDED (SERVICE_SLOW), CANCELLED (INTERRUPTED) at Ctrl-C
+// while an InterruptGuard lives.
 absl::Status WaitServing(const Mesh& mesh, const Process& process, absl::Duration timeout);
+
+// When the process last wrote to its log; absl::InfinitePast() when it never did.
+absl::Time LastLogTime(const Mesh& mesh, const Process& process);
 
 // What a health check answers within `timeout`: "SERVING", "NOT_SERVING", or "DOWN".
 std::string Health(const Process& process, absl::Duration timeout);

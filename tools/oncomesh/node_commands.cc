@@ -8,6 +8,7 @@
 #include "libs/base/status_macros.h"
 #include "oncomesh/access/v1/enrolment.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -57,7 +58,7 @@ void AddNodeCommands(CLI::App& app, Session& session) {
                                TimeText(response.expire_time().seconds())));
       session.Print({{"node", args->name},
                      {"token", response.token()},
-                     {"expireTime", TimeText(response.expire_time().seconds())}},
+                     {"expireTime", TimeJson(response.expire_time().seconds())}},
                     response.token());
       return kDone;
     });
@@ -90,7 +91,7 @@ void AddNodeCommands(CLI::App& app, Session& session) {
     };
     auto args = std::make_shared<Args>();
     CLI::App* command = node->add_subcommand("suspend", "cut a node off at once");
-    command->add_option("NAME", args->name)->required();
+    command->add_option("NAME", args->name)->required()->type_name(kNameOfNode);
     command->add_option("--reason", args->reason, "why")->required();
     command->footer("Example: oncomesh node suspend lisbon --reason 'key may be stolen'");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
@@ -107,7 +108,7 @@ void AddNodeCommands(CLI::App& app, Session& session) {
   {
     auto name = std::make_shared<std::string>();
     CLI::App* command = node->add_subcommand("resume", "let a suspended node in again");
-    command->add_option("NAME", *name)->required();
+    command->add_option("NAME", *name)->required()->type_name(kNameOfNode);
     command->footer("Example: oncomesh node resume lisbon");
     OnRun(command, session, [name, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
@@ -122,7 +123,7 @@ void AddNodeCommands(CLI::App& app, Session& session) {
   {
     auto name = std::make_shared<std::string>();
     CLI::App* command = node->add_subcommand("remove", "end a node's membership");
-    command->add_option("NAME", *name)->required();
+    command->add_option("NAME", *name)->required()->type_name(kNameOfNode);
     command->footer("Example: oncomesh node remove lisbon");
     OnRun(command, session, [name, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));

@@ -12,6 +12,7 @@
 #include "libs/base/status_macros.h"
 #include "oncomesh/access/v1/access.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -59,7 +60,7 @@ void AddPermitCommands(CLI::App& app, Session& session) {
   {
     auto id = std::make_shared<std::string>();
     CLI::App* command = permit->add_subcommand("show", "a permit's claims and state");
-    command->add_option("ID", *id)->required();
+    command->add_option("ID", *id)->required()->type_name(kNameOfPermit);
     command->footer("Example: oncomesh permit show permit-…");
     OnRun(command, session, [id, get, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto response, get(*id));
@@ -74,7 +75,7 @@ void AddPermitCommands(CLI::App& app, Session& session) {
     };
     auto args = std::make_shared<Args>();
     CLI::App* command = permit->add_subcommand("export", "the signed permit (compact JWS)");
-    command->add_option("ID", args->id)->required();
+    command->add_option("ID", args->id)->required()->type_name(kNameOfPermit);
     command->add_option("--out", args->out, "file; without it the permit goes to stdout");
     command->add_flag("--force", args->force, "overwrite the file");
     command->footer("Example: oncomesh permit export permit-… --out permit.jws");
@@ -83,7 +84,8 @@ void AddPermitCommands(CLI::App& app, Session& session) {
       if (!args->out.empty()) {
         RETURN_IF_ERROR(
             base::WriteFileAtomically(args->out, response.jws() + "\n", 0600, args->force));
-        session.Print({{"permit", args->id}, {"file", args->out}}, "");
+        session.Print({{"permit", args->id}, {"file", args->out}},
+                      absl::StrCat(args->id, " is in ", args->out));
       } else {
         session.Print({{"permit", args->id}, {"jws", response.jws()}}, response.jws());
       }
@@ -94,12 +96,20 @@ void AddPermitCommands(CLI::App& app, Session& session) {
     auto what = std::make_shared<std::string>();
     CLI::App* command =
         permit->add_subcommand("verify", "is a signed permit genuine and in force?");
-    command->add_option("FILE", *what, "file with the signed permit, or its id")->required();
+    command->add_option("FILE", *what, "file with the signed permit, or its id")
+        ->required()
+        ->type_name(kNameOfPermit);
     command->footer("Example: oncomesh permit verify permit.jws");
     OnRun(command, session, [what, get, &session]() -> absl::StatusOr<int> {
       access::v1::VerifyPermitRequest request;
       absl::StatusOr<std::string> file = base::ReadFile(*what, 64 << 10);
       if (file.ok()) {
+        for (char c : *file) {
+          if (static_cast<unsigned char>(c) < 0x80) continue;
+          return base::Error(absl::StatusCode::kInvalidArgument, "PERMIT_INVALID",
+                             "the file does not hold a signed permit; `oncomesh permit export` "
+                             "writes one");
+        }
         request.set_jws(std::string(absl::StripAsciiWhitespace(*file)));
       } else {
         ASSIGN_OR_RETURN(auto response, get(*what));
@@ -120,7 +130,7 @@ void AddPermitCommands(CLI::App& app, Session& session) {
     };
     auto args = std::make_shared<Args>();
     CLI::App* command = permit->add_subcommand("revoke", "end a permit now (committee, operator)");
-    command->add_option("ID", args->id)->required();
+    command->add_option("ID", args->id)->required()->type_name(kNameOfPermit);
     command->add_option("--reason", args->reason, "why")->required();
     command->footer("Example: oncomesh permit revoke permit-… --reason 'study ended'");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {

@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
-#include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "oncomesh/access/v1/policy.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
@@ -43,7 +42,7 @@ void AddPolicyCommands(CLI::App& app, Session& session) {
     command->add_option("FILE", *file, "JSON as `policy get` prints it")->required();
     command->footer("Example: oncomesh policy set policy.json");
     OnRun(command, session, [file, &session]() -> absl::StatusOr<int> {
-      ASSIGN_OR_RETURN(std::string text, base::ReadFile(*file, 1 << 20));
+      ASSIGN_OR_RETURN(std::string text, ReadNamedFile(*file, 1 << 20, "the policy"));
       access::v1::SetPolicyRequest request;
       auto parsed = google::protobuf::util::JsonStringToMessage(text, request.mutable_policy());
       if (!parsed.ok()) {

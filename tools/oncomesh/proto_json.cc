@@ -5,9 +5,14 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "google/protobuf/descriptor.h"
+#include "libs/base/error.h"
+#include "libs/base/status_macros.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -60,6 +65,39 @@ nlohmann::json ToJson(const google::protobuf::Message& message) {
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   Fix(json, *message.GetDescriptor());
   return json;
+}
+
+nlohmann::json TimeJson(int64_t unix_seconds) {
+  if (unix_seconds == 0) return nullptr;
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixSeconds(unix_seconds),
+                          absl::UTCTimeZone());
+}
+
+absl::Status CheckText(const google::protobuf::Message& message) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+        RETURN_IF_ERROR(CheckText(field->is_repeated()
+                                      ? reflection.GetRepeatedMessage(message, field, i)
+                                      : reflection.GetMessage(message, field)));
+      } else if (field->type() == FieldDescriptor::TYPE_STRING) {
+        const std::string text = field->is_repeated()
+                                     ? reflection.GetRepeatedString(message, field, i)
+                                     : reflection.GetString(message, field);
+        const std::string kept =
+            nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore);
+        if (nlohmann::json::parse(kept) != text) {
+          return base::Error(absl::StatusCode::kInvalidArgument, "TEXT_INVALID",
+                             absl::StrCat(field->json_name(), " must be text in UTF-8"));
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 std::string TimeText(int64_t unix_seconds) {

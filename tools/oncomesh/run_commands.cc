@@ -20,6 +20,7 @@
 #include "oncomesh/access/v1/access.grpc.pb.h"
 #include "oncomesh/training/v1/training.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -135,11 +136,27 @@ absl::StatusOr<std::string> FindPermit(const std::shared_ptr<grpc::Channel>& cha
   return response.jws();
 }
 
+// Brings `run` to what `news` says: rounds that are there already are replaced, others added.
+void TakeUp(Run& run, Run&& news) {
+  auto rounds = std::move(*run.mutable_rounds());
+  for (Round& round : *news.mutable_rounds()) {
+    while (!rounds.empty() && rounds.rbegin()->number() >= round.number()) rounds.RemoveLast();
+    *rounds.Add() = std::move(round);
+  }
+  run = std::move(news);
+  *run.mutable_rounds() = std::move(rounds);
+}
+
 absl::StatusOr<Run> GetRun(Stub& stub, const std::string& name) {
   training::v1::GetRunRequest request;
   request.set_name(name);
-  ASSIGN_OR_RETURN(auto response, Call(stub, &Stub::GetRun, request));
-  return response.run();
+  Run run;
+  do {
+    ASSIGN_OR_RETURN(auto response, Call(stub, &Stub::GetRun, request));
+    TakeUp(run, std::move(*response.mutable_run()));
+    request.set_from_round(response.next_round());
+  } while (request.from_round() != 0);
+  return run;
 }
 
 // Streams the model into `path`, checked against its digest before it appears under its name.
@@ -198,11 +215,12 @@ void AddRunCommands(CLI::App& app, Session& session) {
     command->add_option("PLAN", args->plan, "the plan, JSON; see trainers/README.md for one")
         ->required();
     command->add_option("--permit", args->permit, "its id, or a file with the signed permit")
-        ->required();
+        ->required()
+        ->type_name(kNameOfPermit);
     command->add_option("--request-id", args->request_id, "UUID that makes a repeat harmless");
     command->footer("Example: oncomesh run submit plan.json --permit permit-…");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
-      ASSIGN_OR_RETURN(std::string text, base::ReadFile(args->plan, 1 << 20));
+      ASSIGN_OR_RETURN(std::string text, ReadNamedFile(args->plan, 1 << 20, "the plan"));
       training::v1::SubmitRunRequest request;
       ASSIGN_OR_RETURN(*request.mutable_plan(), federated::ParsePlan(text));
       request.set_request_id(args->request_id.empty() ? base::NewUuid() : args->request_id);
@@ -241,7 +259,7 @@ void AddRunCommands(CLI::App& app, Session& session) {
   {
     auto name = std::make_shared<std::string>();
     CLI::App* command = run->add_subcommand("show", "a run with its rounds");
-    command->add_option("RUN", *name)->required();
+    command->add_option("RUN", *name)->required()->type_name(kNameOfRun);
     command->footer("Example: oncomesh run show run-…");
     OnRun(command, session, [name, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect());
@@ -253,21 +271,22 @@ void AddRunCommands(CLI::App& app, Session& session) {
   {
     auto name = std::make_shared<std::string>();
     CLI::App* command = run->add_subcommand("watch", "follow a run to its end");
-    command->add_option("RUN", *name)->required();
+    command->add_option("RUN", *name)->required()->type_name(kNameOfRun);
     command->footer("Example: oncomesh run watch run-…");
     OnRun(command, session, [name, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect());
       int closed = 0;
+      Run last;
       while (true) {
         grpc::ClientContext context;
         rpc::SetDeadline(context, absl::Hours(1));
         training::v1::WatchRunRequest request;
         request.set_name(*name);
+        if (!last.rounds().empty()) request.set_from_round(last.rounds().rbegin()->number());
         auto reader = stub->WatchRun(&context, request);
         training::v1::WatchRunResponse response;
-        Run last;
         while (reader->Read(&response)) {
-          last = response.run();
+          TakeUp(last, std::move(*response.mutable_run()));
           if (session.json()) {
             std::string line = RunJson(last).dump() + "\n";
             std::fwrite(line.data(), 1, line.size(), stdout);
@@ -302,7 +321,7 @@ void AddRunCommands(CLI::App& app, Session& session) {
   {
     auto name = std::make_shared<std::string>();
     CLI::App* command = run->add_subcommand("cancel", "end a run");
-    command->add_option("RUN", *name)->required();
+    command->add_option("RUN", *name)->required()->type_name(kNameOfRun);
     command->footer("Example: oncomesh run cancel run-…");
     OnRun(command, session, [name, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect());
@@ -320,7 +339,7 @@ void AddRunCommands(CLI::App& app, Session& session) {
     };
     auto args = std::make_shared<Args>();
     CLI::App* command = run->add_subcommand("model", "fetch the model of a run (safetensors)");
-    command->add_option("RUN", args->name)->required();
+    command->add_option("RUN", args->name)->required()->type_name(kNameOfRun);
     command->add_option("--out", args->out, "file to write")->required();
     command->add_flag("--force", args->force, "replace a file that is there");
     command->footer("Example: oncomesh run model run-… --out model.safetensors");

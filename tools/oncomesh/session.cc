@@ -44,7 +44,10 @@ absl::StatusOr<Context> Session::LoadContext() const {
                        "say who you are with --context FILE or ONCOMESH_CONTEXT; `oncomesh up` "
                        "writes such files to DIR/contexts/");
   }
-  ASSIGN_OR_RETURN(std::string content, base::ReadFile(path, 1 << 20));
+  ASSIGN_OR_RETURN(std::string content,
+                   ReadNamedFile(path, 1 << 20,
+                                 context_path_.empty() ? "the context file of ONCOMESH_CONTEXT"
+                                                       : "the context file of --context"));
   nlohmann::json document = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
   Context out;
   auto get = [&](const char* key, std::string& value) {
@@ -135,14 +138,60 @@ void Progress::Draw(bool last) {
   std::fflush(stderr);
 }
 
+absl::StatusOr<std::string> ReadNamedFile(const std::string& path, uint64_t limit,
+                                          absl::string_view what) {
+  absl::StatusOr<std::string> content = base::ReadFile(path, limit);
+  if (!content.ok()) return base::Annotate(content.status(), absl::StrCat(what, ": "));
+  return content;
+}
+
+namespace {
+
+// Errors that gRPC made by itself, in words that help.
+absl::Status Explain(const absl::Status& status) {
+  const std::string reason = base::ErrorInfoOf(status).reason;
+  if (status.code() == absl::StatusCode::kUnimplemented &&
+      (reason.empty() || reason == "METHOD_UNKNOWN")) {
+    return base::Error(
+        absl::StatusCode::kUnimplemented, "METHOD_UNKNOWN",
+        "the site of this context does not do that: ingest, quarantine, dataset and policy need a "
+        "context of a node's holder, count, access request, permit, run and node one of the hub");
+  }
+  if (status.code() == absl::StatusCode::kUnavailable && reason.empty()) {
+    return base::Error(
+        absl::StatusCode::kUnavailable, "FRONT_DOOR_UNREACHABLE",
+        absl::StrCat("nobody answers at the front door; is the mesh up? (", status.message(), ")"));
+  }
+  if (status.code() == absl::StatusCode::kDeadlineExceeded && reason.empty()) {
+    return base::Error(absl::StatusCode::kDeadlineExceeded, "NO_ANSWER_IN_TIME",
+                       "the service did not answer in time; try again, or see: oncomesh status");
+  }
+  return status;
+}
+
+// The text as one line of UTF-8 without control characters.
+std::string Printable(absl::string_view text) {
+  std::string out = nlohmann::json(std::string(text))
+                        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  out = nlohmann::json::parse(out).get<std::string>();
+  for (char& c : out) {
+    if (c == '\n' || c == '\t') c = ' ';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return out;
+}
+
+}  // namespace
+
 int Fail(const Session& session, const absl::Status& status) {
   base::ErrorInfo info = base::ErrorInfoOf(status);
   std::string reason = base::ReasonOf(status);
-  absl::FPrintF(stderr, "error: %s: %s\n", reason, status.message());
+  std::string message = Printable(status.message());
+  absl::FPrintF(stderr, "error: %s: %s\n", reason, message);
   if (session.json()) {
     nlohmann::json error = {{"code", absl::StatusCodeToString(status.code())},
                             {"reason", reason},
-                            {"message", std::string(status.message())},
+                            {"message", message},
                             {"metadata", info.metadata}};
     std::string text = nlohmann::json{{"error", error}}.dump(
         -1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -154,7 +203,7 @@ int Fail(const Session& session, const absl::Status& status) {
 void OnRun(CLI::App* command, Session& session, std::function<absl::StatusOr<int>()> action) {
   command->callback([&session, action = std::move(action)] {
     absl::StatusOr<int> status = action();
-    session.exit_status_ = status.ok() ? *status : Fail(session, status.status());
+    session.exit_status_ = status.ok() ? *status : Fail(session, Explain(status.status()));
   });
 }
 

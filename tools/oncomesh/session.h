@@ -4,6 +4,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -38,7 +39,8 @@ class Session {
   bool quiet() const { return quiet_; }
 
   // The context named on the command line or by the environment.
-  // Errors: FAILED_PRECONDITION (NO_CONTEXT), INVALID_ARGUMENT (CONTEXT_INVALID).
+  // Errors: FAILED_PRECONDITION (NO_CONTEXT), INVALID_ARGUMENT (CONTEXT_INVALID), those of
+  // ReadNamedFile.
   absl::StatusOr<Context> LoadContext() const;
 
   // The path given by --context or ONCOMESH_CONTEXT; empty when neither is.
@@ -78,7 +80,13 @@ class Progress {
 // `error: <REASON>: <message>` (and as JSON on stderr with -o json) and ends with status 1.
 void OnRun(CLI::App* command, Session& session, std::function<absl::StatusOr<int>()> action);
 
-// Prints an error in the contract's form and returns kFailed.
+// A file that somebody has named and that holds nothing of a patient; `what` is what the person
+// takes it for ("the plan"). Errors: as base::ReadFile, the message beginning with `what`.
+absl::StatusOr<std::string> ReadNamedFile(const std::string& path, uint64_t limit,
+                                          absl::string_view what);
+
+// Prints an error in the contract's form and returns kFailed. Bytes of a message that are no
+// printable text are shown as '?'.
 int Fail(const Session& session, const absl::Status& status);
 
 // Columns aligned for a terminal; the first row is the heading.

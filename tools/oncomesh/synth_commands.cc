@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/oncomesh/synth_commands.h"
 
-#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "libs/phantom/generator.h"
+#include "tools/oncomesh/interrupt.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -32,30 +32,6 @@ struct Options {
   phantom::Plan plan;
   std::vector<std::string> modalities = {"CT"};
   bool force = false;
-};
-
-volatile std::sig_atomic_t interrupted = 0;
-
-// While it lives, the first SIGINT or SIGTERM asks the work to stop in order; a second one kills.
-class InterruptGuard {
- public:
-  InterruptGuard() {
-    struct sigaction action{};
-    action.sa_handler = [](int) { interrupted = 1; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    sigaction(SIGINT, &action, &old_int_);
-    sigaction(SIGTERM, &action, &old_term_);
-  }
-  ~InterruptGuard() {
-    sigaction(SIGINT, &old_int_, nullptr);
-    sigaction(SIGTERM, &old_term_, nullptr);
-  }
-  InterruptGuard(const InterruptGuard&) = delete;
-  InterruptGuard& operator=(const InterruptGuard&) = delete;
-
- private:
-  struct sigaction old_int_{};
-  struct sigaction old_term_{};
 };
 
 // Removes the unfinished work, however the command ends.
@@ -179,7 +155,7 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
       ASSIGN_OR_RETURN(phantom::SiteResult result,
                        phantom::WriteSite(options.plan, site, folder, [&](uint64_t bytes) {
                          progress.Advance(1, bytes);
-                         return interrupted == 0;
+                         return !InterruptGuard::Interrupted();
                        }));
       results.push_back(std::move(result));
     }

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nothing: the unit for which cmake/precompiled.h is compiled.
