@@ -30,8 +30,8 @@ const std::vector<store::Migration> kMigrations = {
       "expires BIGINT NOT NULL, body TEXT NOT NULL, jws TEXT NOT NULL)"}},
     {"what an invitation was used for",
      {"ALTER TABLE invitations ADD COLUMN requests_sha256 TEXT NOT NULL DEFAULT ''"}},
-    {"when a node enrolled last",
-     {"ALTER TABLE nodes ADD COLUMN enrolled BIGINT NOT NULL DEFAULT 0"}}};
+    {"from when a node's certificates count",
+     {"ALTER TABLE nodes ADD COLUMN certificates_from BIGINT NOT NULL DEFAULT 0"}}};
 
 // Messages are kept as base64 of their bytes: both engines store it alike, and fields can be added.
 template <typename Message>
@@ -152,11 +152,12 @@ absl::Status AccessStore::UseInvitation(const InvitationUse& use_of, absl::Time 
   return database_->Transact([&](soci::session& sql) -> absl::Status {
     ASSIGN_OR_RETURN(Use which, JudgeInvitation(sql, use_of, now));
     if (which == Use::kAgain) return absl::OkStatus();
-    long long member = v1::Node::STATE_MEMBER, enrolled = absl::ToUnixSeconds(now);
+    long long member = v1::Node::STATE_MEMBER;
+    long long from = absl::ToUnixSeconds(use_of.certificates_from);
     sql << "UPDATE invitations SET used = 1, requests_sha256 = :r WHERE secret_sha256 = :s",
         use(use_of.requests_sha256), use(use_of.secret_sha256);
-    sql << "UPDATE nodes SET state = :s, reason = '', enrolled = :e WHERE name = :n", use(member),
-        use(enrolled), use(use_of.node);
+    sql << "UPDATE nodes SET state = :s, reason = '', certificates_from = :e WHERE name = :n",
+        use(member), use(from), use(use_of.node);
     return absl::OkStatus();
   });
 }
@@ -166,17 +167,17 @@ absl::StatusOr<std::vector<NodeRow>> AccessStore::Nodes() {
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
     out.clear();
     NodeRow row;
-    long long state = 0, expires = 0, enrolled = 0;
+    long long state = 0, expires = 0, from = 0;
     soci::statement statement =
-        (sql.prepare << "SELECT name, state, reason, certificate_expires, enrolled "
+        (sql.prepare << "SELECT name, state, reason, certificate_expires, certificates_from "
                         "FROM nodes ORDER BY name",
-         into(row.name), into(state), into(row.reason), into(expires), into(enrolled));
+         into(row.name), into(state), into(row.reason), into(expires), into(from));
     statement.execute();
     while (statement.fetch()) {
       row.state = static_cast<v1::Node::State>(state);
       row.certificate_expires =
           expires == 0 ? absl::InfinitePast() : absl::FromUnixSeconds(expires);
-      row.enrolled = enrolled == 0 ? absl::InfinitePast() : absl::FromUnixSeconds(enrolled);
+      row.certificates_from = from == 0 ? absl::InfinitePast() : absl::FromUnixSeconds(from);
       out.push_back(row);
     }
     return absl::OkStatus();

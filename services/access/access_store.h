@@ -29,8 +29,9 @@ struct Invitation {
 // Somebody with an invitation's secret who wants certificates.
 struct InvitationUse {
   std::string node;
-  std::string secret_sha256;    // hex
-  std::string requests_sha256;  // hex; of the signing requests
+  std::string secret_sha256;     // hex
+  std::string requests_sha256;   // hex; of the signing requests
+  absl::Time certificates_from;  // notBefore of the certificates that come of it
 };
 
 struct NodeRow {
@@ -38,7 +39,9 @@ struct NodeRow {
   v1::Node::State state = v1::Node::STATE_UNSPECIFIED;
   std::string reason;              // of the suspension
   absl::Time certificate_expires;  // InfinitePast before the first certificate
-  absl::Time enrolled;             // for the last time; InfinitePast when never or not known
+  // notBefore of the first certificates of the present membership: earlier ones are of one that
+  // ended. InfinitePast before the first.
+  absl::Time certificates_from;
 };
 
 struct PermitRow {

@@ -108,10 +108,11 @@ absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
 }
 
 absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse& response) {
-  const InvitationUse use{request.node(), crypto::Sha256Hex(request.secret()),
-                          DigestOf(request.signing_requests())};
   // Before the first certificate is made: certificates from before it are not accepted any more.
+  // What counts is kept as it was then, for the life of certificates can be configured anew.
   const absl::Time now = deps_.clock.Now();
+  const InvitationUse use{request.node(), crypto::Sha256Hex(request.secret()),
+                          DigestOf(request.signing_requests()), now - deps_.authority.Backdated()};
   // A stranger gets no further than a look-up.
   RETURN_IF_ERROR(deps_.store.CheckInvitation(use, now));
   // Certificates first: a request that cannot be signed must not use the invitation up.
@@ -166,8 +167,8 @@ absl::Status Enrolment::PushSuspended() {
   std::vector<std::string> suspended;
   std::map<std::string, absl::Time> certificates_from;
   for (const NodeRow& row : rows) {
-    if (row.enrolled != absl::InfinitePast()) {
-      certificates_from[row.name] = row.enrolled - deps_.authority.Backdated();
+    if (row.certificates_from != absl::InfinitePast()) {
+      certificates_from[row.name] = row.certificates_from;
     }
     // A node that is only invited has no business here yet; whoever calls in its name has the keys
     // of one that was removed.

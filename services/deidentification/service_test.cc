@@ -215,7 +215,7 @@ TEST_CASE("ingest: objects sent without waiting are stored together and told in 
           "[deidentification]") {
   if (!HasZoo()) return;
   Server server;
-  const std::string clean = Zoo("CT_small.dcm");
+  const std::string clean = Zoo("explicit_VR-UN.dcm");
   constexpr int kObjects = 40;
   grpc::ClientContext context;
   server.Prepare(context);

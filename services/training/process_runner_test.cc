@@ -282,7 +282,7 @@ time.sleep(1.5)
 os.write(go, b'1234')
 for i in range(4): assert os.wait()[1] == 0
 )");
-  INFO(shared.log);
+  INFO(shared.reason << "\n" << shared.log);
   CHECK(shared.succeeded);
 }
 

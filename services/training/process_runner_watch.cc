@@ -60,7 +60,11 @@ std::map<int, Process> AllProcesses() {
 uint64_t ProportionalShare(int pid, uint64_t resident) {
   absl::StatusOr<std::string> rollup =
       base::ReadFile(absl::StrCat("/proc/", pid, "/smaps_rollup"), 16 << 10);
-  if (!rollup.ok()) return resident;
+  if (!rollup.ok()) {
+    // Gone, or about to: its memory is given back already. Otherwise the kernel has no such file.
+    Process now;
+    return ReadProcess(pid, now) ? now.resident : 0;
+  }
   for (absl::string_view line : absl::StrSplit(*rollup, '\n')) {
     std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
     uint64_t kib = 0;

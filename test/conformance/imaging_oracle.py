@@ -277,15 +277,21 @@ def check_n4(oracle, work):
                    "--shrink", "2", "--iterations", "30x30", "--convergence", "0")
     oracle.at_least("n4: same bytes twice",
                     answer_sha256(work + "/n4-a.nii") == answer_sha256(work + "/n4-b.nii"), 1)
+    # On a coarser grid ITK's filter stretches the field over the whole image, which ours does not, so
+    # the two are compared on the image's own grid.
+    oracle.run("image", "n4", "--in", work + "/n4.nii.gz", "--mask", work + "/n4-mask.nii.gz",
+               "--out", f"{work}/n4-c.nii", "--bias-field", f"{work}/n4-field-c.nii",
+               "--shrink", "1", "--iterations", "10x10", "--convergence", "0")
     ours = np.log(sitk.GetArrayFromImage(sitk.ReadImage(work + "/n4-field-a.nii"))[body])
     truth = np.log(field[body])
     truth -= truth.mean()
     oracle.at_least("n4: correlation with the true field", np.corrcoef(ours, truth)[0, 1], 0.98)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     filter_ = sitk.N4BiasFieldCorrectionImageFilter()
-    filter_.SetMaximumNumberOfIterations([30, 30])
+    filter_.SetMaximumNumberOfIterations([10, 10])
     filter_.SetConvergenceThreshold(0)
-    filter_.Execute(sitk.Shrink(source, [2, 2, 2]), sitk.Shrink(mask, [2, 2, 2]))
+    filter_.Execute(source, mask)
+    ours = np.log(sitk.GetArrayFromImage(sitk.ReadImage(work + "/n4-field-c.nii"))[body])
     theirs = sitk.GetArrayFromImage(filter_.GetLogBiasFieldAsImage(source))[body]
     oracle.at_most("n4: log field against SimpleITK", np.abs(ours - theirs).max(), 2e-3)
 

@@ -226,7 +226,8 @@ def test_certificates_of_others(mesh: Mesh, tmp_path: Path) -> None:
             mesh.address("hub", "training"),
         ):
             error = refusal(acquire, identity, address)
-            assert error.code == "UNAUTHENTICATED", (name, address)
+            # A relay says why; a service's own port ends the handshake.
+            assert error.code in ("UNAUTHENTICATED", "UNAVAILABLE"), (name, address)
     other_node = signing.issue(
         stolen_authority, tmp_path / "south", [f"spiffe://{domain}/node/south/training"]
     )

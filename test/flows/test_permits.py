@@ -63,8 +63,10 @@ def tasks(mesh: Mesh, node: str, run: str) -> list[node_pb2.NodeTask]:
 def audited(mesh: Mesh, node: str, run: str) -> list[tuple[str, str]]:
     """Outcomes and reasons of a run's tasks in a node's log."""
     shown = mesh.ask("auditor", "audit", "show", "--site", node, "--type", "training.task")
-    found = [(entry.get("event") or entry)["attributes"] for entry in shown["events"]]
-    return [(a["outcome"], a.get("reason", "")) for a in found if a["run"] == run]
+    found = [entry.get("event") or entry for entry in shown["events"]]
+    return [
+        (e["outcome"], e.get("reason", "")) for e in found if e["attributes"]["run"] == run
+    ]
 
 
 def test_a_permit_is_for_what_it_says(mesh: Mesh, datasets: dict[str, str], tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ absl::StatusOr<Context> ContextAt(const Session& session, const std::string& sit
                                     "; use a context file for that site with --context"));
   }
   context.endpoint = there->endpoint;
+  context.site = there->site;
   return context;
 }
 

@@ -58,6 +58,8 @@ absl::Status Invite(const Mesh& mesh, const std::string& node) {
   if (Exists(mesh.SiteDir(node) + "/identity/access/current")) return absl::OkStatus();
   Context context;
   context.endpoint = mesh.Find("hub", "relay")->Address("frontDoor");
+  context.trust_domain = mesh.trust_domain;
+  context.site = "hub";
   context.ca_file = AuthorityFile(mesh);
   context.credential_file = absl::StrCat(mesh.dir, "/contexts/operator.secret");
   ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(context));
@@ -203,6 +205,8 @@ absl::StatusOr<int> Status(const Session& session, const std::string& dir) {
       services.push_back(std::move(entry));
     }
     context.endpoint = mesh->Find("hub", "relay")->Address("frontDoor");
+    context.trust_domain = mesh->trust_domain;
+    context.site = "hub";
     context.ca_file = AuthorityFile(*mesh);
     context.credential_file = absl::StrCat(mesh->dir, "/contexts/operator.secret");
   } else {

@@ -190,7 +190,9 @@ TEST_CASE("relay: a hub that restarts is found again, and a call in flight fails
   OpenChat up(mesh.ToHub());
   REQUIRE(up.started);
   mesh.StopHub();
-  CHECK(up.End().code() == absl::StatusCode::kUnavailable);
+  // Cut by the going server, or cancelled by it just before.
+  const absl::StatusCode up_code = up.End().code();
+  CHECK((up_code == absl::StatusCode::kUnavailable || up_code == absl::StatusCode::kCancelled));
   REQUIRE_REASON(Say(mesh.ToHub()), absl::StatusCode::kUnavailable, "HUB_NOT_CONNECTED");
   mesh.StartHub();
   REQUIRE(mesh.WaitForNode());
