@@ -28,10 +28,10 @@ using PeopleIssuers = std::function<std::vector<v1::PeopleIssuer>()>;
 // missing, so it must bound by itself how often it asks anybody.
 using FindKeys = std::function<bool(const std::string& issuer)>;
 
-// Checks tokens (RFC 7519, RFC 8725; OIDC ID and access tokens) and knows the site's roles. A person
-// is known by the subject alone, since a mesh has one issuer (AccessConfig.issuers); with several
-// in the trust bundle no token is taken.
-// Verified tokens are kept by digest until they expire, at most 10,000. Any thread.
+// Checks tokens (RFC 7519, RFC 8725; OIDC ID and access tokens) and knows the site's roles. A
+// person is known by the subject alone, since a mesh has one issuer (AccessConfig.issuers); with
+// several in the trust bundle no token is taken. Verified tokens are kept by digest until they
+// expire, at most 10,000. Any thread.
 class People final : public rpc::Authenticator {
  public:
   People(const google::protobuf::RepeatedPtrField<config::v1::Person>& people,

@@ -397,8 +397,7 @@ TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentificat
   const std::string key = server.deidentifier.project_keys().QuarantineKey();
   REQUIRE_OK(base::WriteFileAtomically(server.folder / "original", "patient_id\n"));
   // An original without a row, and a row without an original.
-  REQUIRE_OK(
-      SealFile(server.folder / "original", server.folder / "quarantine/q-kept.sealed", key));
+  REQUIRE_OK(SealFile(server.folder / "original", server.folder / "quarantine/q-kept.sealed", key));
   REQUIRE_OK(server.store->AddQuarantined(
       {0, "q-gone", ObjectKind::kDicom, "NOT_DICOM", 1, server.clock.Now()}));
   REQUIRE_VALUE(std::unique_ptr<Intake> again,

@@ -120,7 +120,7 @@ TEST_CASE("cli: without a context, and with one that cannot be used, it says wha
   REQUIRE_OK(base::WriteFileAtomically(folder / "ca", "none"));
   REQUIRE_OK(base::WriteFileAtomically(
       folder / "down", R"({"endpoint":"127.0.0.1:1","trustDomain":"mesh","site":"hub",)"
-                        R"("caFile":"ca","credentialFile":"ca"})"));
+                       R"("caFile":"ca","credentialFile":"ca"})"));
   REQUIRE_OK(base::WriteFileAtomically(folder / "no-ca",
                                        R"({"endpoint":"127.0.0.1:1","trustDomain":"mesh",)"
                                        R"("site":"hub","caFile":"nowhere"})"));

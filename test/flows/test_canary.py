@@ -270,7 +270,7 @@ def test_no_word_of_a_patient_leaves_the_intake(
         shutil.copytree(folder, target, ignore=shutil.ignore_patterns("__pycache__"))
     digest = trainer.digest_of(mesh.folder / "north" / "trainers" / folder.name)
     for node in mesh.nodes:
-        mesh.policy(node, trainerDigests=[digest], minCell=2, rounding=1)
+        mesh.policy(node, trainerDigests=[digest], minCell=2, rounding=1, minPatients=1)
     datasets = [mesh.freeze(node) for node in mesh.nodes]
     for words in (("sex",), ("diagnosis",), ("study_year", "manufacturer")):
         mesh.run("researcher", "count", "age >= 0", "--by", *words, allow=(0, 1, 3))

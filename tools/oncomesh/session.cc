@@ -58,10 +58,9 @@ absl::StatusOr<Context> Session::LoadContext() const {
   };
   if (!document.is_object() || !get("endpoint", out.endpoint) ||
       !get("trustDomain", out.trust_domain) || !get("site", out.site) ||
-      !get("caFile", out.ca_file) ||
-      !get("tokenFile", out.token_file) || !get("credentialFile", out.credential_file) ||
-      !get("subject", out.subject) || out.endpoint.empty() || out.trust_domain.empty() ||
-      out.site.empty()) {
+      !get("caFile", out.ca_file) || !get("tokenFile", out.token_file) ||
+      !get("credentialFile", out.credential_file) || !get("subject", out.subject) ||
+      out.endpoint.empty() || out.trust_domain.empty() || out.site.empty()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "CONTEXT_INVALID",
                        "the context file must be a JSON object with the strings endpoint, "
                        "trustDomain, site (whose front door it is: hub or a node) and caFile, and "
