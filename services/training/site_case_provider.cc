@@ -67,6 +67,8 @@ class SiteCaseProvider final : public CaseProvider {
     }
     const std::string folder =
         absl::StrCat(options_.cases_dir, "/", crypto::Sha256Hex(key).substr(0, 32));
+    // Also for the note that the very first case cannot be prepared.
+    RETURN_IF_ERROR(base::MakeDirectories(folder, 0700));
     std::vector<std::string> modalities(inputs.modalities().begin(), inputs.modalities().end());
     std::vector<PreparedCase> out;
     std::map<std::string, int> faults;
