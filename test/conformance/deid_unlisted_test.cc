@@ -17,6 +17,7 @@
 #include "services/deidentification/file_deidentifier.h"
 #include "services/deidentification/profile.h"
 #include "services/deidentification/release_check.h"
+#include "services/deidentification/reviewed_attributes_fixture.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -101,65 +102,7 @@ TEST_CASE("deid: of a token in every text attribute of the dictionary only revie
       if (absl::StrContains(bytes, attribute.token.substr(0, 10))) survivors.insert(attribute.name);
     }
     // Written by equipment about equipment, or codes: services/deidentification/README.md.
-    const std::set<std::string> kReviewed = {"Manufacturer",
-                                             "CodeValue",
-                                             "CodingSchemeDesignator",
-                                             "CodingSchemeVersion",
-                                             "ManufacturerModelName",
-                                             "SequenceName",
-                                             "RETIRED_Radionuclide",
-                                             "Radiopharmaceutical",
-                                             "ImagedNucleus",
-                                             "SecondaryCaptureDeviceManufacturer",
-                                             "SecondaryCaptureDeviceManufacturerModelName",
-                                             "SecondaryCaptureDeviceSoftwareVersions",
-                                             "SoftwareVersions",
-                                             "VideoImageFormatAcquired",
-                                             "DigitalImageFormatAcquired",
-                                             "TriggerSourceOrType",
-                                             "CardiacFramingType",
-                                             "PVCRejection",
-                                             "FilterType",
-                                             "TypeOfFilters",
-                                             "CollimatorGridName",
-                                             "AcquisitionMode",
-                                             "DoseModeName",
-                                             "ConvolutionKernel",
-                                             "ReceiveCoilName",
-                                             "TransmitCoilName",
-                                             "PlateType",
-                                             "PhosphorType",
-                                             "AcquisitionDeviceProcessingCode",
-                                             "TransducerData",
-                                             "ProcessingFunction",
-                                             "DetectorManufacturerName",
-                                             "DetectorManufacturerModelName",
-                                             "PulseSequenceName",
-                                             "ReceiveCoilManufacturerName",
-                                             "MultiCoilElementName",
-                                             "TransmitCoilManufacturerName",
-                                             "ImageFilter",
-                                             "ApplicationName",
-                                             "ApplicationVersion",
-                                             "ApplicationManufacturer",
-                                             "StackID",
-                                             "DimensionIndexPrivateCreator",
-                                             "FunctionalGroupPrivateCreator",
-                                             "RescaleType",
-                                             "ICCProfile",
-                                             "ModalityLUTType",
-                                             "LUTLabel",
-                                             "OpticalPathIdentifier",
-                                             "EnergyWindowName",
-                                             "AttenuationCorrectionMethod",
-                                             "ReconstructionMethod",
-                                             "DetectorLinesOfResponseUsed",
-                                             "ScatterCorrectionMethod",
-                                             "SegmentAlgorithmName",
-                                             "AlgorithmVersion",
-                                             "AlgorithmName",
-                                             "ReferencedOpticalPathIdentifier",
-                                             "SourceIsotopeName"};
+    const std::set<std::string>& kReviewed = ReviewedAttributes();
     std::string unexpected;
     for (const std::string& survivor : survivors) {
       if (kReviewed.count(survivor) == 0) absl::StrAppend(&unexpected, survivor, "; ");
