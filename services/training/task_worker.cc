@@ -269,7 +269,10 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
   }
   if (status.ok()) {
     Note(entry, NodeTask::STATE_DONE);
-    (void)deps_.record(task, "DONE", "");
+    // The use itself is on record since STARTED; that its end is not must be seen.
+    if (absl::Status told = deps_.record(task, "DONE", ""); !told.ok()) {
+      base::LogError("audit.failed", told, {{"task", task.name()}});
+    }
     RemoveAll(folder);
     base::Log(base::Level::kInfo, "task.done",
               {{"task", task.name()}, {"run", task.run()}, {"round", task.round()}});
@@ -524,7 +527,9 @@ void TaskWorker::GiveUp(const v1::Task& task, const absl::Status& why, NodeTask&
   std::string reason = base::ReasonOf(why);
   if (reason.size() > 63) reason = "TASK_FAILED";
   Note(entry, refused ? NodeTask::STATE_REFUSED : NodeTask::STATE_FAILED, reason);
-  (void)deps_.record(task, refused ? "REFUSED" : "FAILED", reason);
+  if (absl::Status told = deps_.record(task, refused ? "REFUSED" : "FAILED", reason); !told.ok()) {
+    base::LogError("audit.failed", told, {{"task", task.name()}});
+  }
   base::LogError("task.not_done", why, {{"task", task.name()}, {"run", task.run()}});
   Outcome request;
   request.set_task(task.name());
