@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -50,13 +51,19 @@ std::string ProgramFolder() {
 }
 
 bool IsRunning(const Mesh& mesh, const Process& process) {
-  int pid = ReadPid(mesh, process);
+  const int pid = ReadPid(mesh, process);
   if (pid <= 0) return false;
+  // The program first: a zombie has none, and another process with this number has another. It may
+  // have been built anew since (" (deleted)").
+  std::error_code error;
+  const std::string program =
+      std::filesystem::read_symlink(absl::StrCat("/proc/", pid, "/exe"), error).filename().string();
+  if (error || !absl::StartsWith(program, "oncomesh-" + process.service)) return false;
   absl::StatusOr<std::string> command =
       base::ReadFile(absl::StrCat("/proc/", pid, "/cmdline"), 1 << 16);
-  // A zombie has an empty command line; another program has another one.
-  return command.ok() && command->find("oncomesh-" + process.service) != std::string::npos &&
-         command->find(mesh.ConfigFile(process)) != std::string::npos;
+  // Empty while the kernel still lays out a program that has just been started.
+  return command.ok() &&
+         (command->empty() || command->find(mesh.ConfigFile(process)) != std::string::npos);
 }
 
 absl::Status StartProcess(const Mesh& mesh, const Process& process) {
@@ -72,11 +79,18 @@ absl::Status StartProcess(const Mesh& mesh, const Process& process) {
   }
   int log = open(mesh.LogFile(process).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) return base::ErrnoStatus(errno, "open the log of a service");
+  // Closed by the start of the program: until then the child is still this program, and nobody
+  // could tell that the service runs. What arrives is the reason why it could not be started.
+  int started[2];
+  if (pipe2(started, O_CLOEXEC) != 0) {
+    close(log);
+    return base::ErrnoStatus(errno, "start a process");
+  }
   const std::string role = process.site == "hub" ? "--role=hub" : "--role=node";
   const std::string config = "--config=" + mesh.ConfigFile(process);
   pid_t pid = fork();
   if (pid < 0) {
-    close(log);
+    for (int descriptor : {log, started[0], started[1]}) close(descriptor);
     return base::ErrnoStatus(errno, "start a process");
   }
   if (pid == 0) {
@@ -87,9 +101,22 @@ absl::Status StartProcess(const Mesh& mesh, const Process& process) {
     dup2(log, STDERR_FILENO);
     signal(SIGINT, SIG_DFL);
     execl(program.c_str(), program.c_str(), role.c_str(), config.c_str(), nullptr);
+    const int reason = errno;
+    (void)!write(started[1], &reason, sizeof reason);
     _exit(127);
   }
   close(log);
+  close(started[1]);
+  int reason = 0;
+  ssize_t got;
+  do {
+    got = read(started[0], &reason, sizeof reason);
+  } while (got < 0 && errno == EINTR);
+  close(started[0]);
+  if (got != 0) {
+    waitpid(pid, nullptr, 0);
+    return base::ErrnoStatus(reason, absl::StrCat("start ", program));
+  }
   return base::WriteFileAtomically(mesh.PidFile(process), absl::StrCat(pid, "\n"), 0600);
 }
 
