@@ -34,6 +34,10 @@ struct Permit {
   std::string request;  // the access request it came from
 };
 
+// What a service of a site has learned of permits it keeps for at most this long before it asks its
+// access service again. A revocation is in force at a site this long after the site was told.
+inline constexpr absl::Duration kTrustKept = absl::Milliseconds(250);
+
 // What a site knows of the issuer, and since when.
 struct TrustState {
   std::string issuer;

@@ -27,7 +27,7 @@ namespace oncomesh::site {
 // everywhere within that time.
 class SiteAccess final : public rpc::Authenticator, public rpc::PermitChecker, public rpc::Auditor {
  public:
-  static constexpr absl::Duration kFreshness = absl::Milliseconds(500);
+  static constexpr absl::Duration kFreshness = permit::kTrustKept;
 
   // `service` is the caller's own name, for its events.
   SiteAccess(const config::v1::ServiceConfig& config, absl::string_view service,

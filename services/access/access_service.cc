@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
+#include "libs/permit/permit.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/status.h"
 
@@ -126,6 +128,8 @@ Status HubAccessService::RevokePermit(ServerContext* c, const v1::RevokePermitRe
                       ASSIGN_OR_RETURN(v1::TrustBundle bundle, permits_.Bundle());
                       std::vector<std::string> told, missing;
                       RETURN_IF_ERROR(push_(bundle, told, missing));
+                      // A service of a node that was told may have asked just before.
+                      absl::SleepFor(permit::kTrustKept);
                       r->mutable_nodes_told()->Add(told.begin(), told.end());
                       r->mutable_nodes_missing()->Add(missing.begin(), missing.end());
                       r->set_epoch(epoch);

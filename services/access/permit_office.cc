@@ -10,6 +10,21 @@
 #include "libs/crypto/jws.h"
 
 namespace oncomesh::access {
+namespace {
+
+// The lowest limit that any of those who approved has set; 0 when nobody did.
+int32_t MaxRounds(const v1::Request& request) {
+  int32_t lowest = 0;
+  auto limit = [&](const v1::Decision& decision) {
+    if (!decision.approved() || decision.max_rounds() == 0) return;
+    lowest = lowest == 0 ? decision.max_rounds() : std::min(lowest, decision.max_rounds());
+  };
+  for (const v1::DatasetDecision& entry : request.datasets()) limit(entry.holder());
+  limit(request.committee());
+  return lowest;
+}
+
+}  // namespace
 
 PermitOffice::PermitOffice(Deps deps)
     : deps_(std::move(deps)), kid_(crypto::Thumbprint(deps_.key.Public())) {}
@@ -23,6 +38,7 @@ absl::StatusOr<PermitRow> PermitOffice::Sign(const v1::Request& request,
                         .datasets = datasets,
                         .purpose = request.purpose(),
                         .operations = {request.operations().begin(), request.operations().end()},
+                        .max_rounds = MaxRounds(request),
                         .not_before = absl::FromUnixSeconds(absl::ToUnixSeconds(deps_.clock.Now())),
                         .expires = absl::FromUnixSeconds(request.until_time().seconds()),
                         .epoch = epoch,
@@ -91,6 +107,7 @@ v1::Permit Shown(const permit::Permit& permit) {
   out.mutable_expire_time()->set_seconds(absl::ToUnixSeconds(permit.expires));
   out.set_request(permit.request);
   out.set_epoch(permit.epoch);
+  out.set_max_rounds(permit.max_rounds);
   return out;
 }
 

@@ -18,6 +18,7 @@ constexpr int kMaxDatasets = 100;
 constexpr size_t kMaxTitle = 200;
 constexpr size_t kMaxReason = 2000;
 constexpr size_t kMaxAnswers = 64 << 10;
+constexpr int kMaxRounds = 1'000'000;
 constexpr absl::Duration kMaxTime = absl::Hours(24 * 731);
 
 absl::Status Invalid(absl::string_view field, absl::string_view message) {
@@ -156,6 +157,15 @@ absl::StatusOr<v1::Request> RequestBook::Decide(const rpc::Caller& caller,
     return base::Error(absl::StatusCode::kInvalidArgument, "REASON_NEEDED",
                        "the reason has at most 2,000 characters");
   }
+  if (decision.max_rounds() < 0 || decision.max_rounds() > kMaxRounds) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "LIMIT_INVALID",
+                       "maxRounds: 1 to 1,000,000, or none for no limit", {{"field", "maxRounds"}});
+  }
+  if (decision.max_rounds() > 0 && !decision.approve()) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "LIMIT_INVALID",
+                       "a refusal permits nothing that maxRounds could limit",
+                       {{"field", "maxRounds"}});
+  }
   const bool holder = caller.kind == rpc::Caller::Kind::kService;
   const std::string& person = holder ? decision.decided_by() : caller.subject;
   if (person.empty()) {
@@ -174,6 +184,7 @@ absl::StatusOr<v1::Request> RequestBook::Decide(const rpc::Caller& caller,
         made.set_approved(decision.approve());
         made.set_decided_by(person);
         made.set_reason(decision.reason());
+        made.set_max_rounds(decision.max_rounds());
         made.mutable_decide_time()->set_seconds(absl::ToUnixSeconds(deps_.clock.Now()));
         if (holder) {
           if (request.state() != v1::Request::STATE_SUBMITTED) {

@@ -125,6 +125,47 @@ TEST_CASE("requests: a holder that refuses takes only its own dataset out of the
   CHECK(permit.permit.datasets(0) == kSouth);
 }
 
+TEST_CASE("requests: the permit carries the lowest limit of those who approved") {
+  Office office;
+  REQUIRE_VALUE(v1::Request request, office.book->Create(office.ana, office.Wish()));
+  auto north = office.Decision(request.id(), true, "hana");
+  north.set_max_rounds(50);
+  REQUIRE_OK(office.book->Decide(Node("north"), north));
+  auto south = office.Decision(request.id(), true, "hugo");
+  south.set_max_rounds(20);
+  SECTION("a holder's") {
+    REQUIRE_OK(office.book->Decide(Node("south"), south));
+    auto committee = office.Decision(request.id(), true);
+    committee.set_max_rounds(30);
+    REQUIRE_VALUE(request, office.book->Decide(office.committee, committee));
+    REQUIRE_VALUE(PermitRow permit, office.permits->Get(office.ana, request.permit_id()));
+    CHECK(permit.permit.max_rounds() == 20);
+    REQUIRE_VALUE(v1::TrustBundle bundle, office.permits->Bundle());
+    REQUIRE_VALUE(permit::TrustState trust,
+                  ToTrustState(bundle, office.clock.Now(), absl::Hours(1)));
+    REQUIRE_VALUE(permit::Permit claims, permit::Verify(permit.jws, trust));
+    CHECK(claims.max_rounds == 20);
+  }
+  SECTION("not that of a holder whose dataset is not in it") {
+    south.set_approve(false);
+    REQUIRE_REASON(office.book->Decide(Node("south"), south), StatusCode::kInvalidArgument,
+                   "LIMIT_INVALID");
+    south.clear_max_rounds();
+    REQUIRE_OK(office.book->Decide(Node("south"), south));
+    REQUIRE_VALUE(request,
+                  office.book->Decide(office.committee, office.Decision(request.id(), true)));
+    REQUIRE_VALUE(PermitRow permit, office.permits->Get(office.ana, request.permit_id()));
+    CHECK(permit.permit.max_rounds() == 50);
+  }
+  SECTION("and nothing that is no number of rounds") {
+    for (int32_t wrong : {-1, 1'000'001}) {
+      south.set_max_rounds(wrong);
+      REQUIRE_REASON(office.book->Decide(Node("south"), south), StatusCode::kInvalidArgument,
+                     "LIMIT_INVALID");
+    }
+  }
+}
+
 TEST_CASE("requests: when every holder refuses there is nothing left for the committee") {
   Office office;
   REQUIRE_VALUE(v1::Request request, office.book->Create(office.ana, office.Wish()));

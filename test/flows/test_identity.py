@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -393,3 +395,30 @@ def test_the_keys_of_a_removed_node_open_nothing(mesh: Mesh, tmp_path: Path) -> 
     invite(mesh, "gone")
     assert refusal(call, tasks.AcquireTask, ACCESS, metadata=as_training).reason == "NODE_SUSPENDED"
     mesh.ask("operator", "node", "remove", "gone")
+
+
+def test_a_removed_node_enrols_anew(make_mesh: Callable[..., Mesh], studies: Path) -> None:
+    """As an operator and the hospital do it: removed, invited again, new keys, the same data."""
+    mesh = make_mesh()
+    mesh.ask("holder-south", "ingest", str(studies / "south"), allow=(0, 3))
+    mesh.policy("south", minCell=2, rounding=1)
+
+    def answer() -> tuple[str, int | None]:
+        counted = mesh.ask("researcher", "count", 'modality = "CT"', allow=(0, 3))
+        found = [entry for entry in counted["nodes"] if entry["node"] == "south"]
+        return (found[0]["state"], found[0].get("value")) if found else ("ABSENT", None)
+
+    until("south answers", lambda: answer() == ("ANSWERED", 3), 10)
+    mesh.ask("operator", "node", "remove", "south")
+    assert state_of(mesh, "south") == "REMOVED"
+    assert answer()[0] != "ANSWERED"
+    identity = mesh.folder / "south" / "identity"
+    before = (identity / "relay" / "current" / "tls.crt").read_text()
+    for site, service in mesh.services():
+        if site == "south":
+            mesh.kill(site, service)
+    shutil.rmtree(identity)
+    mesh.up()  # with a new invitation, since the site has no certificate
+    assert state_of(mesh, "south") == "MEMBER"
+    assert (identity / "relay" / "current" / "tls.crt").read_text() != before
+    until("south answers again", lambda: answer() == ("ANSWERED", 3), 20)

@@ -242,7 +242,7 @@ int Main(int argc, char** argv) {
       absl::StrFormat("%s ms, worst %.0f ms; %s× the floor", Text(SpreadOf(all), 0), worst,
                       Text(SpreadOf(ratios), 1)),
       "< 1 s", worst < 1000);
-  Row("revoke_bench", "the same, and by the hub's training service, which keeps trust for 0.5 s",
+  Row("revoke_bench", "the same, and by the hub's training service, which keeps trust for 0.25 s",
       absl::StrFormat("%s ms, worst %.0f ms", Text(SpreadOf(training_too), 0), worst_too), "< 1 s",
       worst_too < 1000);
   return 0;

@@ -29,6 +29,9 @@ std::string StateName(access::v1::Request::State state) {
 std::string DecisionText(bool made, const access::v1::Decision& decision) {
   if (!made) return "pending";
   return absl::StrCat(decision.approved() ? "approved" : "refused", " by ", decision.decided_by(),
+                      decision.max_rounds() == 0
+                          ? ""
+                          : absl::StrCat(" for runs of at most ", decision.max_rounds(), " rounds"),
                       decision.reason().empty() ? "" : ": ", decision.reason());
 }
 
@@ -182,6 +185,7 @@ void AddAccessCommands(CLI::App& app, Session& session) {
   {
     struct Args {
       std::string id, reason, dataset;
+      int max_rounds = 0;
       bool approve = false, refuse = false;
     };
     auto args = std::make_shared<Args>();
@@ -194,7 +198,14 @@ void AddAccessCommands(CLI::App& app, Session& session) {
     command->add_option("--reason", args->reason, "why; the applicant reads it");
     command->add_option("--dataset", args->dataset, "holder: only this dataset")
         ->type_name(kNameOfDataset);
-    command->footer("Example: oncomesh access decide req-… --approve --reason 'fits the consent'");
+    command
+        ->add_option("--max-rounds", args->max_rounds,
+                     "with --approve: the most rounds of one training run under the permit")
+        ->check(CLI::Range(1, 1'000'000))
+        ->excludes(refuse);
+    command->footer(
+        "Example: oncomesh access decide req-… --approve --reason 'fits the consent' "
+        "--max-rounds 100");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       if (args->approve == args->refuse) {
         return base::Error(absl::StatusCode::kInvalidArgument, "DECISION_NEEDED",
@@ -205,6 +216,7 @@ void AddAccessCommands(CLI::App& app, Session& session) {
       request.set_approve(args->approve);
       request.set_reason(args->reason);
       request.set_dataset(args->dataset);
+      request.set_max_rounds(args->max_rounds);
       ASSIGN_OR_RETURN(auto stub, Connect(session));
       ASSIGN_OR_RETURN(auto response, Call(*stub, &Stub::Decide, request));
       session.Print(RequestJson(response.request()), RequestText(response.request()));

@@ -13,6 +13,7 @@
 #include "tools/oncomesh/expression_argument.h"
 #include "tools/oncomesh/front_door.h"
 #include "tools/oncomesh/names.h"
+#include "tools/oncomesh/permit_argument.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -101,7 +102,7 @@ std::string ToText(const CountResponse& response) {
 
 void AddCountCommands(CLI::App& app, Session& session) {
   struct Args {
-    std::string expression;
+    std::string expression, permit;
     std::vector<std::string> by, nodes;
     int timeout = 15;
   };
@@ -116,6 +117,10 @@ void AddCountCommands(CLI::App& app, Session& session) {
   command->add_option("--nodes", args->nodes, "these nodes only")
       ->delimiter(',')
       ->type_name(kNamesOfNodes);
+  command
+      ->add_option("--permit", args->permit,
+                   "for nodes that count only under a permit: its id, or a file with it")
+      ->type_name(kNameOfPermit);
   command->add_option("--timeout", args->timeout, "seconds to wait for the nodes")
       ->check(CLI::Range(1, 300));
   command->footer(
@@ -129,9 +134,13 @@ void AddCountCommands(CLI::App& app, Session& session) {
     for (const std::string& name : args->by) request.add_by(name);
     for (const std::string& name : args->nodes) request.add_nodes(name);
     ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
+    std::string permit;
+    if (!args->permit.empty()) {
+      ASSIGN_OR_RETURN(permit, PermitArgument(channel, args->permit));
+    }
     auto stub = CatalogueService::NewStub(channel);
     ASSIGN_OR_RETURN(CountResponse response, Call(*stub, &CatalogueService::Stub::Count, request,
-                                                  absl::Seconds(args->timeout)));
+                                                  absl::Seconds(args->timeout), permit));
     session.Print(ToDocument(response), ToText(response));
     bool whole = !response.nodes().empty();
     for (const auto& node : response.nodes()) {

@@ -8,6 +8,7 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/x509.h"
 #include "libs/rpc/identity.h"
 #include "oncomesh/access/v1/people.grpc.pb.h"
 
@@ -16,10 +17,15 @@ namespace oncomesh::cli {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& context) {
   rpc::AllowOnlyTls13();
   const std::string uri = rpc::FrontDoorUri(context.trust_domain, context.site);
-  // Read once for a message that names it.
-  RETURN_IF_ERROR(
-      ReadNamedFile(context.ca_file, 1 << 20, "the file with the context's authority (caFile)")
-          .status());
+  // Read once for a message that names it; gRPC would only say that nobody could be reached.
+  ASSIGN_OR_RETURN(
+      std::string authority,
+      ReadNamedFile(context.ca_file, 1 << 20, "the file with the context's authority (caFile)"));
+  if (!crypto::ParseCertificate(authority).ok()) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "CONTEXT_INVALID",
+                       "the context's caFile holds no certificate (PEM); the operator of the mesh "
+                       "gives it out with the context");
+  }
   std::string token;
   if (!context.token_file.empty()) {
     ASSIGN_OR_RETURN(token,

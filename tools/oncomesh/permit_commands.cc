@@ -39,6 +39,9 @@ std::string PermitText(const access::v1::Permit& permit) {
       absl::StrJoin(permit.operations(), ", "), "\nfrom       ",
       TimeText(permit.not_before_time().seconds()), "\nuntil      ",
       TimeText(permit.expire_time().seconds()), "\nrequest    ", permit.request(), "\n");
+  if (permit.max_rounds() > 0) {
+    absl::StrAppend(&out, "limits     runs of at most ", permit.max_rounds(), " rounds\n");
+  }
   for (const std::string& dataset : permit.datasets())
     absl::StrAppend(&out, "dataset    ", dataset, "\n");
   return out;

@@ -17,10 +17,10 @@
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/federated/plan.h"
-#include "oncomesh/access/v1/access.grpc.pb.h"
 #include "oncomesh/training/v1/training.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
 #include "tools/oncomesh/names.h"
+#include "tools/oncomesh/permit_argument.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -119,23 +119,6 @@ int EndStatus(const Run& run) {
   return run.state() == Run::STATE_FAILED || run.state() == Run::STATE_CANCELLED ? kFailed : kDone;
 }
 
-// The signed permit: a file that holds it, or the id of one of the person's own.
-absl::StatusOr<std::string> FindPermit(const std::shared_ptr<grpc::Channel>& channel,
-                                       const std::string& given) {
-  absl::StatusOr<std::string> file = base::ReadFile(given, 64 << 10);
-  if (file.ok()) return std::string(absl::StripAsciiWhitespace(*file));
-  auto stub = access::v1::AccessService::NewStub(channel);
-  access::v1::GetPermitRequest request;
-  request.set_id(given);
-  ASSIGN_OR_RETURN(auto response,
-                   Call(*stub, &access::v1::AccessService::Stub::GetPermit, request));
-  if (response.jws().empty()) {
-    return base::Error(absl::StatusCode::kPermissionDenied, "PERMIT_NOT_FOR_PERSON",
-                       "the permit names somebody else; only its people can use it");
-  }
-  return response.jws();
-}
-
 // Brings `run` to what `news` says: rounds that are there already are replaced, others added.
 void TakeUp(Run& run, Run&& news) {
   auto rounds = std::move(*run.mutable_rounds());
@@ -225,7 +208,7 @@ void AddRunCommands(CLI::App& app, Session& session) {
       ASSIGN_OR_RETURN(*request.mutable_plan(), federated::ParsePlan(text));
       request.set_request_id(args->request_id.empty() ? base::NewUuid() : args->request_id);
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
-      ASSIGN_OR_RETURN(std::string permit, FindPermit(channel, args->permit));
+      ASSIGN_OR_RETURN(std::string permit, PermitArgument(channel, args->permit));
       auto stub = TrainingService::NewStub(channel);
       ASSIGN_OR_RETURN(auto response,
                        Call(*stub, &Stub::SubmitRun, request, absl::Seconds(30), permit));

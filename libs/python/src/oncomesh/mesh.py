@@ -132,14 +132,18 @@ class Mesh:
         *,
         by: Sequence[str] = (),
         nodes: Sequence[str] = (),
+        permit: str | Permit = "",
         timeout: float = _COUNT_SECONDS,
     ) -> Count:
         """How many patients match, e.g. `modality = "CT" and sex = "F"`, at every node or `nodes`.
 
+        Some nodes count only under a permit: give its id, the `Permit`, or its signed form.
         Nodes that do not answer within `timeout` seconds are named in the answer.
         """
         request = catalogue_pb2.CountRequest(text=expression, by=by, nodes=nodes)
-        return Count.of(self._door.call(self._catalogue.Count, request, timeout=timeout))
+        token = self._token_of(permit) if permit else ""
+        answer = self._door.call(self._catalogue.Count, request, permit=token, timeout=timeout)
+        return Count.of(answer)
 
     # Access.
 
@@ -198,6 +202,13 @@ class Mesh:
         answer = self._door.call(self._access.GetPermit, access_pb2.GetPermitRequest(id=id))
         return Permit.of(answer.permit, answer.jws)
 
+    def _token_of(self, permit: str | Permit) -> str:
+        """The signed form of a permit that is given as an id, as itself, or in that form."""
+        if isinstance(permit, Permit):
+            return permit.token
+        # A compact JWS has three parts; an id has none.
+        return permit if permit.count(".") == 2 else self.permit(permit).token
+
     def permits(self) -> Listing[Permit]:
         """The permits that came out of one's requests."""
         ids = dict.fromkeys(r.permit for r in self.access_requests() if r.permit)
@@ -212,15 +223,12 @@ class Mesh:
         returns the same run.
         """
         message = read_plan(plan)
-        if isinstance(permit, str):
-            # A compact JWS has three parts; an id has none.
-            token = permit if permit.count(".") == 2 else self.permit(permit).token
-        else:
-            token = permit.token
         request = training_pb2.SubmitRunRequest(
             request_id=request_id or str(uuid.uuid4()), plan=message
         )
-        answer = self._door.call(self._training.SubmitRun, request, permit=token)
+        answer = self._door.call(
+            self._training.SubmitRun, request, permit=self._token_of(permit)
+        )
         return Run(self._door, answer.run)
 
     def run(self, name: str) -> Run:

@@ -18,17 +18,23 @@ class Decision:
     by: str
     reason: str
     time: datetime | None
+    max_rounds: int | None = None  # of one training run; None: no limit of this decision's
 
     @classmethod
     def of(cls, decision: access_pb2.Decision) -> Decision:
         """From the wire."""
         return cls(
-            decision.approved, decision.decided_by, decision.reason, time_of(decision.decide_time)
+            decision.approved,
+            decision.decided_by,
+            decision.reason,
+            time_of(decision.decide_time),
+            decision.max_rounds or None,
         )
 
     def __str__(self) -> str:
         word = "approved" if self.approved else "refused"
-        return f"{word} by {self.by}" + (f": {self.reason}" if self.reason else "")
+        limit = f" for runs of at most {self.max_rounds} rounds" if self.max_rounds else ""
+        return f"{word} by {self.by}{limit}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,6 +120,7 @@ class Permit(Shown):
     request: str
     revoke_reason: str
     token: str
+    max_rounds: int | None = None  # of one training run; None: as each node's policy allows
 
     @classmethod
     def of(cls, permit: access_pb2.Permit, token: str) -> Permit:
@@ -130,6 +137,7 @@ class Permit(Shown):
             request=permit.request,
             revoke_reason=permit.revoke_reason,
             token=token,
+            max_rounds=permit.max_rounds or None,
         )
 
     def _title(self) -> str:
@@ -146,6 +154,7 @@ class Permit(Shown):
             ("operations", self.operations),
             ("from", self.starts),
             ("until", self.ends),
+            ("most rounds of a run", self.max_rounds),
         ]
 
 
