@@ -156,33 +156,48 @@ absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits serie
 
 absl::StatusOr<v1::DatasetRecord> Datasets::Publish(absl::string_view name) {
   ASSIGN_OR_RETURN(DatasetName wanted, ParseDatasetNameAt(deps_.node, name));
+  // What the hub is told last is what is true here: a publication and a withdrawal that come at
+  // once are told one after the other.
+  base::MutexLock lock(telling_hub_);
   ASSIGN_OR_RETURN(v1::DatasetRecord record,
                    deps_.store.GetDataset(wanted.dataset, wanted.version));
   ASSIGN_OR_RETURN(DatasetName full, ParseDatasetName(record.name()));
-  if (record.state() == v1::DatasetRecord::STATE_WITHDRAWN) {
-    return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN",
-                       "this version was withdrawn; freeze a new one");
-  }
-  bool first = record.state() != v1::DatasetRecord::STATE_PUBLISHED;
+  if (record.state() == v1::DatasetRecord::STATE_WITHDRAWN) return WithdrawnError();
   record.set_state(v1::DatasetRecord::STATE_PUBLISHED);
-  if (first) *record.mutable_publish_time() = Stamp(deps_.clock.Now());
+  if (!record.has_publish_time()) *record.mutable_publish_time() = Stamp(deps_.clock.Now());
   // The hub first: repeating the call mends what a crash in between leaves.
   RETURN_IF_ERROR(deps_.hub.Publish(record));
-  if (first) RETURN_IF_ERROR(deps_.store.SetDataset(full.dataset, full.version, record));
-  return record;
+  absl::StatusOr<v1::DatasetRecord> noted =
+      deps_.store.ChangeDataset(full.dataset, full.version, [&](v1::DatasetRecord& kept) {
+        kept.set_state(v1::DatasetRecord::STATE_PUBLISHED);
+        *kept.mutable_publish_time() = record.publish_time();
+        return absl::OkStatus();
+      });
+  // Withdrawn while the hub was told. Whoever withdraws tells it, too, but may have been cut off.
+  if (base::ReasonOf(noted.status()) == "DATASET_WITHDRAWN") {
+    RETURN_IF_ERROR(WithdrawAtHub(record.name()));
+  }
+  return noted;
 }
 
 absl::StatusOr<v1::DatasetRecord> Datasets::Withdraw(absl::string_view name) {
   ASSIGN_OR_RETURN(DatasetName wanted, ParseDatasetNameAt(deps_.node, name));
-  ASSIGN_OR_RETURN(v1::DatasetRecord record,
-                   deps_.store.GetDataset(wanted.dataset, wanted.version));
-  ASSIGN_OR_RETURN(DatasetName full, ParseDatasetName(record.name()));
-  bool known_at_hub = record.has_publish_time();
   // Here first: nobody gets the objects any more, whether the hub can be told now or not.
-  record.set_state(v1::DatasetRecord::STATE_WITHDRAWN);
-  RETURN_IF_ERROR(deps_.store.SetDataset(full.dataset, full.version, record));
-  if (known_at_hub) RETURN_IF_ERROR(deps_.hub.Withdraw(record.name()));
+  ASSIGN_OR_RETURN(
+      v1::DatasetRecord record,
+      deps_.store.ChangeDataset(wanted.dataset, wanted.version, [](v1::DatasetRecord& kept) {
+        kept.set_state(v1::DatasetRecord::STATE_WITHDRAWN);
+        return absl::OkStatus();
+      }));
+  // Also when nothing is noted of a publication: it may have reached the hub all the same.
+  base::MutexLock lock(telling_hub_);
+  RETURN_IF_ERROR(WithdrawAtHub(record.name()));
   return record;
+}
+
+absl::Status Datasets::WithdrawAtHub(const std::string& name) {
+  absl::Status told = deps_.hub.Withdraw(name);
+  return absl::IsNotFound(told) ? absl::OkStatus() : told;
 }
 
 absl::StatusOr<v1::ListNodeDatasetsResponse> Datasets::List(
@@ -211,8 +226,7 @@ absl::Status Datasets::Manifest(
   ASSIGN_OR_RETURN(v1::DatasetRecord record,
                    deps_.store.GetDataset(wanted.dataset, wanted.version));
   if (record.state() == v1::DatasetRecord::STATE_WITHDRAWN) {
-    return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN",
-                       "this version was withdrawn");
+    return WithdrawnError();
   }
   ASSIGN_OR_RETURN(DatasetName full, ParseDatasetName(record.name()));
   ASSIGN_OR_RETURN(int64_t count, deps_.store.CountItems(full.dataset, full.version));

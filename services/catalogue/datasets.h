@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "libs/base/clock.h"
+#include "libs/base/mutex.h"
 #include "libs/terminology/registry.h"
 #include "oncomesh/catalogue/v1/node_catalogue.pb.h"
 #include "services/catalogue/current_index.h"
@@ -24,7 +26,8 @@ namespace oncomesh::catalogue {
 class RecordPublisher {
  public:
   virtual ~RecordPublisher() = default;
-  // Errors: UNAVAILABLE (HUB_UNREACHABLE), those of CatalogueService.PublishRecord.
+  // Errors of each: UNAVAILABLE (HUB_UNREACHABLE), after which it may have been done all the same;
+  // those of the RPC of CatalogueService.
   virtual absl::Status Publish(const v1::DatasetRecord& record) = 0;
   virtual absl::Status Withdraw(const std::string& name) = 0;
 };
@@ -46,6 +49,8 @@ class Datasets {
 
   // Errors of each: those of the RPC of the same name.
   absl::StatusOr<v1::DatasetRecord> Create(const v1::CreateDatasetRequest& request);
+  // Repeating either mends what a lost answer or a crash has left at the hub; a withdrawal is final
+  // here from its first moment, whatever is told to the hub at the same time.
   absl::StatusOr<v1::DatasetRecord> Publish(absl::string_view name);
   absl::StatusOr<v1::DatasetRecord> Withdraw(absl::string_view name);
   absl::StatusOr<v1::ListNodeDatasetsResponse> List(const v1::ListNodeDatasetsRequest& request);
@@ -57,8 +62,11 @@ class Datasets {
  private:
   absl::StatusOr<v1::Statistics> Describe(const Index& index, Bits series,
                                           const std::vector<v1::ManifestItem>& items);
+  // What the hub does not know is withdrawn there.
+  absl::Status WithdrawAtHub(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(telling_hub_);
 
   Deps deps_;
+  base::Mutex telling_hub_;
 };
 
 }  // namespace oncomesh::catalogue

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/files.h"
@@ -38,15 +40,23 @@ struct Node {
   struct Hub final : RecordPublisher {
     std::map<std::string, v1::DatasetRecord> records;
     bool away = false;
+    bool answers_are_lost = false;
+    std::function<void()> during_publish = [] {};
     absl::Status Publish(const v1::DatasetRecord& record) override {
-      if (away) return base::Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE", "away");
+      if (away) return Unreachable();
+      during_publish();
       records[record.name()] = record;
-      return absl::OkStatus();
+      return answers_are_lost ? Unreachable() : absl::OkStatus();
     }
     absl::Status Withdraw(const std::string& name) override {
-      if (away) return base::Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE", "away");
-      records.erase(name);
-      return absl::OkStatus();
+      if (away) return Unreachable();
+      if (records.erase(name) == 0) {
+        return base::Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND", "never seen");
+      }
+      return answers_are_lost ? Unreachable() : absl::OkStatus();
+    }
+    static absl::Status Unreachable() {
+      return base::Error(absl::StatusCode::kUnavailable, "HUB_UNREACHABLE", "away");
     }
   } hub;
   std::unique_ptr<Datasets> datasets;
@@ -461,6 +471,78 @@ TEST_CASE("dataset: published, seen at the hub, withdrawn; a hub that is away ch
   REQUIRE_REASON(node.datasets->Publish("a-set"), absl::StatusCode::kFailedPrecondition,
                  "DATASET_WITHDRAWN");
   REQUIRE_REASON(node.datasets->Manifest("a-set", [](const auto&) { return true; }),
+                 absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN");
+}
+
+TEST_CASE("dataset: a publication of which the answer was lost is mended by repeating it") {
+  Node node;
+  node.Release("PATIENTA", 1, 1, 1, "CT");
+  node.Sync();
+  REQUIRE_VALUE(v1::DatasetRecord made, node.datasets->Create(Ask("a-set", "all")));
+  node.hub.answers_are_lost = true;
+  REQUIRE_REASON(node.datasets->Publish("a-set"), absl::StatusCode::kUnavailable,
+                 "HUB_UNREACHABLE");
+  REQUIRE(node.hub.records.count(made.name()) == 1);
+  node.hub.answers_are_lost = false;
+  REQUIRE_VALUE(v1::DatasetRecord published, node.datasets->Publish("a-set"));
+  CHECK(published.state() == v1::DatasetRecord::STATE_PUBLISHED);
+  CHECK(node.hub.records[made.name()].publish_time().seconds() ==
+        published.publish_time().seconds());
+}
+
+TEST_CASE("dataset: a withdrawal reaches the hub, whatever is noted here of a publication") {
+  Node node;
+  node.Release("PATIENTA", 1, 1, 1, "CT");
+  node.Sync();
+  REQUIRE_VALUE(v1::DatasetRecord made, node.datasets->Create(Ask("a-set", "all")));
+  node.hub.answers_are_lost = true;
+  REQUIRE_REASON(node.datasets->Publish("a-set"), absl::StatusCode::kUnavailable,
+                 "HUB_UNREACHABLE");
+  // Withdrawn here at once; the hub hears of it when it can.
+  node.hub.away = true;
+  REQUIRE_REASON(node.datasets->Withdraw("a-set"), absl::StatusCode::kUnavailable,
+                 "HUB_UNREACHABLE");
+  REQUIRE_REASON(node.datasets->Manifest("a-set", [](const auto&) { return true; }),
+                 absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN");
+  CHECK(node.hub.records.size() == 1);
+  node.hub.away = false;
+  REQUIRE_REASON(node.datasets->Withdraw("a-set"), absl::StatusCode::kUnavailable,
+                 "HUB_UNREACHABLE");
+  CHECK(node.hub.records.empty());
+  // What the hub does not know needs no withdrawal there.
+  REQUIRE_OK(node.datasets->Withdraw("a-set"));
+  REQUIRE_OK(node.datasets->Create(Ask("never-published", "all")));
+  REQUIRE_OK(node.datasets->Withdraw("never-published"));
+}
+
+TEST_CASE("dataset: a publication that is on its way does not undo a withdrawal") {
+  Node node;
+  node.Release("PATIENTA", 1, 1, 1, "CT");
+  node.Sync();
+  REQUIRE_VALUE(v1::DatasetRecord made, node.datasets->Create(Ask("a-set", "all")));
+  auto state = [&] {
+    auto record = node.store->GetDataset("a-set", 1);
+    return record.ok() ? record->state() : v1::DatasetRecord::STATE_UNSPECIFIED;
+  };
+  std::thread other;
+  absl::Status withdrawn;
+  node.hub.during_publish = [&] {
+    other = std::thread([&] { withdrawn = node.datasets->Withdraw("a-set").status(); });
+    // The hub is slow: the other call has stored what it wants before this one goes on.
+    while (state() != v1::DatasetRecord::STATE_WITHDRAWN) std::this_thread::yield();
+  };
+  absl::Status published = node.datasets->Publish("a-set").status();
+  other.join();
+  REQUIRE_REASON(published, absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN");
+  REQUIRE_OK(withdrawn);
+  CHECK(state() == v1::DatasetRecord::STATE_WITHDRAWN);
+  CHECK(node.hub.records.empty());
+  // Nothing leaves that state.
+  REQUIRE_REASON(node.store->ChangeDataset("a-set", 1,
+                                           [](v1::DatasetRecord& record) {
+                                             record.set_state(v1::DatasetRecord::STATE_PUBLISHED);
+                                             return absl::OkStatus();
+                                           }),
                  absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN");
 }
 

@@ -267,7 +267,22 @@ absl::Status NotFound() {
                      "there is no such dataset here; see: oncomesh datasets list");
 }
 
+// The record of `version` (0: the newest) and its number.
+absl::Status ReadDataset(soci::session& sql, const std::string& dataset, int64_t version,
+                         long long& found, std::string& record) {
+  long long wanted = version;
+  sql << "SELECT version, record FROM datasets WHERE dataset = :d AND (version = :v OR :w = 0) "
+         "ORDER BY version DESC LIMIT 1",
+      use(dataset), use(wanted), use(wanted), into(found), into(record);
+  return sql.got_data() ? absl::OkStatus() : NotFound();
+}
+
 }  // namespace
+
+absl::Status WithdrawnError() {
+  return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN",
+                     "this version was withdrawn; freeze a new one");
+}
 
 absl::StatusOr<std::unique_ptr<NodeStore>> NodeStore::Open(const std::string& url,
                                                            const std::string& password_file) {
@@ -492,28 +507,32 @@ absl::StatusOr<v1::DatasetRecord> NodeStore::GetDataset(const std::string& datas
   v1::DatasetRecord out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
     std::string text;
-    long long wanted = version;
-    sql << "SELECT record FROM datasets WHERE dataset = :d AND (version = :v OR :w = 0) "
-           "ORDER BY version DESC LIMIT 1",
-        use(dataset), use(wanted), use(wanted), into(text);
-    if (!sql.got_data()) return NotFound();
+    long long found = 0;
+    RETURN_IF_ERROR(ReadDataset(sql, dataset, version, found, text));
     ASSIGN_OR_RETURN(out, RecordOf(text));
     return absl::OkStatus();
   }));
   return out;
 }
 
-absl::Status NodeStore::SetDataset(const std::string& dataset, int64_t version,
-                                   const v1::DatasetRecord& record) {
-  return database_->Transact([&](soci::session& sql) -> absl::Status {
-    std::string text = RecordText(record);
-    long long number = version;
-    soci::statement update =
-        (sql.prepare << "UPDATE datasets SET record = :r WHERE dataset = :d AND version = :v",
-         use(text), use(dataset), use(number));
-    update.execute(true);
-    return update.get_affected_rows() == 1 ? absl::OkStatus() : NotFound();
-  });
+absl::StatusOr<v1::DatasetRecord> NodeStore::ChangeDataset(
+    const std::string& dataset, int64_t version,
+    const std::function<absl::Status(v1::DatasetRecord&)>& change) {
+  v1::DatasetRecord out;
+  RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) -> absl::Status {
+    std::string text;
+    long long found = 0;
+    RETURN_IF_ERROR(ReadDataset(sql, dataset, version, found, text));
+    ASSIGN_OR_RETURN(out, RecordOf(text));
+    const bool withdrawn = out.state() == v1::DatasetRecord::STATE_WITHDRAWN;
+    RETURN_IF_ERROR(change(out));
+    if (withdrawn && out.state() != v1::DatasetRecord::STATE_WITHDRAWN) return WithdrawnError();
+    text = RecordText(out);
+    sql << "UPDATE datasets SET record = :r WHERE dataset = :d AND version = :v", use(text),
+        use(dataset), use(found);
+    return absl::OkStatus();
+  }));
+  return out;
 }
 
 absl::StatusOr<std::vector<v1::DatasetRecord>> NodeStore::ListDatasets(

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +21,9 @@
 #include "services/catalogue/released_header.h"
 
 namespace oncomesh::catalogue {
+
+// FAILED_PRECONDITION (DATASET_WITHDRAWN).
+absl::Status WithdrawnError();
 
 using Values = std::map<std::string, std::string>;  // variable → value in its one spelling
 
@@ -77,9 +81,13 @@ class NodeStore {
                                                const std::string& request_id);
   // `version` 0: the newest. Errors: NOT_FOUND (DATASET_NOT_FOUND).
   absl::StatusOr<v1::DatasetRecord> GetDataset(const std::string& dataset, int64_t version);
-  // Replaces the record of an existing version. Errors: NOT_FOUND (DATASET_NOT_FOUND).
-  absl::Status SetDataset(const std::string& dataset, int64_t version,
-                          const v1::DatasetRecord& record);
+  // Lets `change` work on the record of a version (0: the newest) and stores what it leaves, in one
+  // transaction; nothing is stored when it fails. It may run more than once and takes no lock. A
+  // withdrawn version stays withdrawn, whatever `change` makes of it.
+  // Errors: NOT_FOUND (DATASET_NOT_FOUND), FAILED_PRECONDITION (DATASET_WITHDRAWN), its own.
+  absl::StatusOr<v1::DatasetRecord> ChangeDataset(
+      const std::string& dataset, int64_t version,
+      const std::function<absl::Status(v1::DatasetRecord&)>& change);
   // At most `limit` records after (dataset, version), in this order.
   absl::StatusOr<std::vector<v1::DatasetRecord>> ListDatasets(const std::string& after_dataset,
                                                               int64_t after_version, int limit);
