@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/training/aggregation.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -12,6 +16,7 @@
 #include "libs/base/files.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/digest.h"
 #include "libs/federated/plan.h"
 
 namespace oncomesh::training {
@@ -54,6 +59,30 @@ absl::StatusOr<TensorFile> OpenInput(const RunRecord& record, objects::ObjectSto
   return TensorFile::Open(path);
 }
 
+absl::Status UpdateLost() {
+  return base::Error(absl::StatusCode::kDataLoss, "UPDATE_LOST",
+                     "an update that was accepted is no longer at the hub as it came; look at the "
+                     "hub's disk and submit the run again");
+}
+
+// OK when the file has the digest under which it was accepted.
+absl::Status CheckUnchanged(const std::string& path, const std::string& sha256) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return UpdateLost();
+  if (fd < 0) return base::ErrnoStatus(errno, "open an update");
+  crypto::Sha256 hash;
+  std::string buffer(1 << 20, '\0');
+  ssize_t got = 0;
+  do {
+    got = read(fd, buffer.data(), buffer.size());
+    if (got > 0) hash.Update(absl::string_view(buffer).substr(0, static_cast<size_t>(got)));
+  } while (got > 0 || (got < 0 && errno == EINTR));
+  const int error = errno;
+  close(fd);
+  if (got < 0) return base::ErrnoStatus(error, "read an update");
+  return hash.FinishHex() == sha256 ? absl::OkStatus() : UpdateLost();
+}
+
 // Mean of each metric over the contributors that have it, weighted by examples, in the order of the
 // nodes.
 std::map<std::string, double> MeanMetrics(const RunRecord& record) {
@@ -73,6 +102,13 @@ std::map<std::string, double> MeanMetrics(const RunRecord& record) {
 }
 
 }  // namespace
+
+absl::Status EmptyScratch(const std::string& scratch) {
+  std::error_code error;
+  std::filesystem::remove_all(scratch, error);
+  if (error) return base::ErrnoStatus(error.value(), "remove what an aggregation left");
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::ObjectStore& objects,
                                            const std::string& scratch) {
@@ -123,8 +159,10 @@ absl::StatusOr<Closing> Aggregate(const RunRecord& record, UpdateSpool& spool,
     const v1::Contribution& contribution = task.contribution;
     if (contribution.state() != v1::Contribution::STATE_DONE) continue;
     closing.examples += contribution.examples();
-    summands.push_back({spool.PathOf(task.name, contribution.update_sha256()),
-                        WeightOf(record, contribution.examples()), task.maxima});
+    if (record.round.kind() == v1::Round::KIND_EVALUATE) continue;
+    const std::string path = spool.PathOf(task.name, contribution.update_sha256());
+    RETURN_IF_ERROR(CheckUnchanged(path, contribution.update_sha256()));
+    summands.push_back({path, WeightOf(record, contribution.examples()), task.maxima});
   }
   if (record.round.kind() == v1::Round::KIND_EVALUATE) return closing;
 

@@ -14,6 +14,9 @@
 
 namespace oncomesh::training {
 
+// Removes what an aggregation that was killed has left in `scratch`. Before anybody writes there.
+absl::Status EmptyScratch(const std::string& scratch);
+
 // The model of zeros with which a run starts, in `objects`; its SHA-256.
 absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::ObjectStore& objects,
                                            const std::string& scratch);
@@ -21,14 +24,16 @@ absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::Object
 // What an update of the current round must look like. Errors: those of opening the input model.
 absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,
                                                objects::ObjectStore& objects);
-// The largest file that fits the template.
 // What the examples of a contribution weigh in the sum of the record's round.
 int64_t WeightOf(const RunRecord& record, int64_t examples);
+// The largest file that fits the template.
 int64_t MaxUpdateBytes(const federated::Template& expected);
 
 // The outcome of the aggregating round; its model or sums are in `objects`. `scratch` is a folder
-// on the file system of the objects. Errors: INVALID_ARGUMENT (HESSIAN_NOT_POSITIVE),
-// FAILED_PRECONDITION (MODEL_NOT_FINITE): the run cannot go on; others may pass.
+// on the file system of the objects. Each update is hashed before it is added, since the manifest
+// vouches for its digest. Errors: INVALID_ARGUMENT (HESSIAN_NOT_POSITIVE), FAILED_PRECONDITION
+// (MODEL_NOT_FINITE), DATA_LOSS (UPDATE_LOST) when an accepted update is not there or has other
+// bytes, NOT_FOUND (OBJECT_NOT_FOUND) for the input model: the run cannot go on; others may pass.
 absl::StatusOr<Closing> Aggregate(const RunRecord& record, UpdateSpool& spool,
                                   objects::ObjectStore& objects, const std::string& scratch);
 

@@ -22,6 +22,7 @@
 #include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
+#include "services/training/aggregation.h"
 #include "services/training/round_closer.h"
 #include "services/training/run_desk.h"
 #include "services/training/task_desk.h"
@@ -58,6 +59,7 @@ class HubFixture {
     objects = *std::move(opened_objects);
     auto opened_spool = UpdateSpool::Open(folder / "updates");
     REQUIRE_OK(opened_spool);
+    REQUIRE_OK(EmptyScratch(folder / "scratch"));
     spool = *std::move(opened_spool);
     auto loaded =
         crypto::PrivateKey::LoadOrGenerate(folder / "manifest.key", crypto::KeyType::kEd25519);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "services/training/hub_fixture.h"
@@ -195,6 +197,7 @@ TEST_CASE("run: killed after the set was fixed and before the model was there, i
   REQUIRE_OK(base::MakeDirectories(hub.folder / "scratch"));
   REQUIRE_OK(base::WriteFileAtomically(hub.folder / "scratch/model-old", "half"));
   hub.Restart();
+  CHECK_FALSE(std::filesystem::exists(hub.folder / "scratch/model-old"));
   REQUIRE_OK(hub.closer->Advance());
   run = hub.Get(run.name());
   CHECK(run.state() == v1::Run::STATE_SUCCEEDED);
@@ -216,6 +219,100 @@ TEST_CASE("update: the same twice is accepted once, another one is refused") {
   // The same bytes with another weight are another update.
   REQUIRE_REASON(hub.HandIn("north", HubFixture::HeaderOf(task, update, 5), update),
                  StatusCode::kAlreadyExists, "UPDATE_CONFLICT");
+}
+
+// Four steps with which a node could remove its own accepted update, so that the round never ends.
+TEST_CASE("update: an older upload of the same bytes does not take away the accepted one") {
+  HubFixture hub;
+  v1::Run run =
+      hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"}), {"north", "south"});
+  const std::string update = HubFixture::Update({std::ldexp(1, 930), 2});
+  v1::Task task = hub.Acquire("north");
+  {
+    // All of it is there, and the lease goes to another session before it is taken.
+    REQUIRE_VALUE(auto first, hub.tasks->Begin("north", HubFixture::HeaderOf(task, update, 1)));
+    REQUIRE_OK(first->Append(update));
+    task = hub.Acquire("north", "session-2");
+    REQUIRE_REASON(first->Finish(), StatusCode::kFailedPrecondition, "LEASE_LOST");
+  }
+  // Out of range with this weight, not with the next.
+  v1::UploadHeader heavy = HubFixture::HeaderOf(task, update, int64_t{1} << 40);
+  REQUIRE_VALUE(auto held, hub.tasks->Begin("north", heavy));
+  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, update, 1), update));
+  CHECK_FALSE(held->Finish().ok());
+  REQUIRE_REASON(hub.HandIn("north", heavy, update), StatusCode::kAlreadyExists, "UPDATE_CONFLICT");
+  v1::Task south = hub.Acquire("south");
+  const std::string other = HubFixture::Update({0, 4});
+  REQUIRE_OK(hub.HandIn("south", HubFixture::HeaderOf(south, other, 1), other));
+  REQUIRE_OK(hub.closer->Advance());
+  run = hub.Get(run.name());
+  REQUIRE(run.state() == v1::Run::STATE_SUCCEEDED);
+  CHECK(hub.Model(run.model_sha256()).at(0) == std::ldexp(1, 929));
+}
+
+TEST_CASE("update: what is out of range with its weight is not kept, and may come with another") {
+  HubFixture hub;
+  v1::Run run = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+  const std::string update = HubFixture::Update({std::ldexp(1, 930), 2});
+  v1::Task task = hub.Acquire("north");
+  REQUIRE_REASON(hub.HandIn("north", HubFixture::HeaderOf(task, update, int64_t{1} << 40), update),
+                 StatusCode::kInvalidArgument, "UPDATE_RANGE");
+  REQUIRE_VALUE(auto files, base::ListFiles(hub.folder / "updates"));
+  CHECK(files.empty());
+  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, update, 1), update));
+  REQUIRE_OK(hub.closer->Advance());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE("update: whole ones that were never accepted do not fill the disk either") {
+  HubFixture hub;
+  hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+  for (int i = 1; i <= 3; ++i) {
+    v1::Task task = hub.Acquire("north", absl::StrCat("session-", i));
+    const std::string update = HubFixture::Update({1.0 * i, 2});
+    REQUIRE_VALUE(auto upload, hub.tasks->Begin("north", HubFixture::HeaderOf(task, update, 1)));
+    REQUIRE_OK(upload->Append(update));
+    hub.Acquire("north", absl::StrCat("session-other-", i));
+    REQUIRE_REASON(upload->Finish(), StatusCode::kFailedPrecondition, "LEASE_LOST");
+    REQUIRE_VALUE(auto files, base::ListFiles(hub.folder / "updates"));
+    CHECK(files.size() == 1);
+  }
+}
+
+TEST_CASE("run: it ends and says so when an accepted update is lost or has other bytes") {
+  for (const bool gone : {true, false}) {
+    CAPTURE(gone);
+    HubFixture hub;
+    v1::Run run = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+    v1::Task task = hub.Acquire("north");
+    const std::string update = HubFixture::Update({1, 2});
+    const v1::UploadHeader header = HubFixture::HeaderOf(task, update, 1);
+    REQUIRE_OK(hub.HandIn("north", header, update));
+    const std::string path = hub.spool->PathOf(task.name(), header.sha256());
+    if (gone) {
+      std::filesystem::remove(path);
+    } else {
+      // Another number in a file that is still as documented.
+      std::ofstream(path, std::ios::binary) << HubFixture::Update({1, 3});
+    }
+    REQUIRE_OK(hub.closer->Advance());
+    run = hub.Get(run.name());
+    CHECK(run.state() == v1::Run::STATE_FAILED);
+    CHECK(run.reason() == "UPDATE_LOST");
+    CHECK(run.manifest_sha256().empty());
+  }
+}
+
+TEST_CASE("task: a run that cannot be read, or whose model is lost, does not stop the others") {
+  HubFixture hub;
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});
+  (*plan.mutable_model()->mutable_tensors())["w"].set_shape(0, 3);
+  v1::Run lost = hub.Submit(plan, {"north"});
+  v1::Run good = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+  REQUIRE_OK(hub.objects->Remove(lost.model_sha256()));
+  CHECK(hub.Acquire("north").run() == good.name());
+  // The lease of the task that cannot be done was not given.
+  CHECK(hub.Get(lost.name()).rounds(0).contributions(0).state() == v1::Contribution::STATE_PENDING);
 }
 
 TEST_CASE("update: what does not fit, is not finite, or is not what was promised is refused") {
@@ -297,15 +394,16 @@ TEST_CASE("lease: it ends, another session takes over, and the old holder is tol
   hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
   v1::Task first = hub.Acquire("north", "session-1");
   CHECK_FALSE(first.name().empty());
-  CHECK(hub.Acquire("north", "session-1").name().empty());  // it has it already
+  // The answer was lost on its way: the same once more, and either will do.
+  v1::Task repeated = hub.Acquire("north", "session-1");
+  CHECK(repeated.name() == first.name());
+  CHECK(repeated.lease_token() == first.lease_token());
   v1::RenewLeaseRequest renew;
   renew.set_task(first.name());
   renew.set_lease_token(first.lease_token());
   hub.clock.Advance(absl::Seconds(50));
   REQUIRE_OK(hub.tasks->Renew("north", renew));
-  hub.clock.Advance(absl::Seconds(50));
-  CHECK(hub.Acquire("north", "session-1").name().empty());
-  hub.clock.Advance(absl::Seconds(20));
+  hub.clock.Advance(absl::Seconds(70));
   v1::Task second = hub.Acquire("north", "session-1");  // the lease had ended
   CHECK(second.name() == first.name());
   REQUIRE_REASON(hub.tasks->Renew("north", renew), StatusCode::kFailedPrecondition, "LEASE_LOST");
@@ -445,7 +543,14 @@ TEST_CASE("permit: it must name the datasets, the person and the operation, and 
   REQUIRE_VALUE(v1::Run run, hub.runs->Submit(hub.Ana(hub.Permit({"north", "south"})), request));
   REQUIRE_VALUE(v1::Run same, hub.runs->Submit(hub.Ana(hub.Permit({"north", "south"})), request));
   CHECK(same.name() == run.name());
+  v1::SubmitRunRequest reused = request;
+  reused.mutable_plan()->set_name("another");
+  REQUIRE_REASON(hub.runs->Submit(hub.Ana(hub.Permit({"north", "south"})), reused),
+                 StatusCode::kAlreadyExists, "REQUEST_ID_REUSED");
   hub.trust.revoked.insert(run.permit());
+  // The answer was lost, and the permit is over by now: the run exists all the same.
+  REQUIRE_VALUE(same, hub.runs->Submit(hub.Ana(""), request));
+  CHECK(same.name() == run.name());
   CHECK(hub.Acquire("north").name().empty());
   run = hub.Get(run.name());
   CHECK(run.state() == v1::Run::STATE_FAILED);
@@ -563,6 +668,55 @@ TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too ma
   list.set_page_token("run-none");
   REQUIRE_REASON(hub.runs->List(hub.Ana(""), list, page), StatusCode::kInvalidArgument,
                  "PAGE_TOKEN_INVALID");
+}
+
+TEST_CASE("run: a list of runs with large plans comes in parts that a message carries") {
+  HubFixture hub;
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});
+  for (int i = 0; i < 2000; ++i) {
+    const std::string name = absl::StrCat(std::string(90, 'x'), 10'000 + i);
+    (*plan.mutable_model()->mutable_tensors())[name].add_shape(1);
+  }
+  REQUIRE(plan.ByteSizeLong() > (200 << 10));
+  for (int i = 0; i < 12; ++i) {
+    v1::Run run = hub.Submit(plan, {"north"});
+    REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), run.name()));
+  }
+  v1::ListRunsRequest list;
+  list.set_page_size(200);
+  int runs = 0, pages = 0;
+  do {
+    v1::ListRunsResponse page;
+    REQUIRE_OK(hub.runs->List(hub.Ana(""), list, page));
+    CHECK(page.ByteSizeLong() < (2 << 20));
+    runs += page.runs_size();
+    ++pages;
+    list.set_page_token(page.next_page_token());
+  } while (!list.page_token().empty() && pages < 20);
+  CHECK(runs == 12);
+  CHECK(pages == 3);
+}
+
+TEST_CASE("run: a given model that does not fit is refused before the nodes work for statistics") {
+  HubFixture hub;
+  v1::Plan first_plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});
+  (*first_plan.mutable_model()->mutable_tensors())["hessian"].add_shape(3);
+  v1::Run first = hub.Submit(first_plan, {"north"});
+  v1::Task task = hub.Acquire("north");
+  REQUIRE_VALUE(std::string update,
+                federated::WriteTensors({{{"hessian", federated::Dtype::kF64, {3}}, {1, 2, 3}},
+                                         {{"w", federated::Dtype::kF64, {2}}, {1, 2}}}));
+  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, update, 1), update));
+  REQUIRE_OK(hub.closer->Advance());
+  // Newton's method has a tensor of this name itself.
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_NEWTON, 1, {"north"});
+  plan.mutable_model()->clear_tensors();
+  plan.mutable_model()->set_initial(hub.Get(first.name()).model_sha256());
+  (*plan.mutable_statistics()->mutable_tensors())["sum"].add_shape(1);
+  v1::SubmitRunRequest request;
+  request.set_request_id(base::NewUuid());
+  *request.mutable_plan() = plan;
+  CHECK_FALSE(hub.runs->Submit(hub.Ana(hub.Permit({"north"})), request).ok());
 }
 
 TEST_CASE("run: it can start from a model of the registry, and only from one's own") {

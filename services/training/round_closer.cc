@@ -43,10 +43,12 @@ v1::Model ModelOf(const RunRecord& record, const Closing& closing, int64_t bytes
   return model;
 }
 
-// Errors of the numbers themselves: trying again gives the same.
+// Errors of the numbers themselves, and files that are lost: trying again gives the same.
 bool IsFinal(const absl::Status& status) {
   return status.code() == absl::StatusCode::kInvalidArgument ||
-         status.code() == absl::StatusCode::kFailedPrecondition;
+         status.code() == absl::StatusCode::kFailedPrecondition ||
+         status.code() == absl::StatusCode::kNotFound ||
+         status.code() == absl::StatusCode::kDataLoss;
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Closes rounds that are due: fixes their contributions, aggregates, signs the record, opens the
-// next round. It begins from what the store says, so that it may be killed at any moment.
+// next round. It begins from what the store says, so that it may be killed at any moment. One
+// thread serves all runs, and an aggregation is not interrupted: while a round of many large
+// updates is added up (about a second per GB), other rounds and Stop() wait for it.
 #pragma once
 
 #include <string>

@@ -73,16 +73,17 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
                        "request_id is a UUID; sending the same one again is harmless");
   }
   RETURN_IF_ERROR(federated::CheckPlan(request.plan()));
-  ASSIGN_OR_RETURN(permit::Permit permit, CheckPermit(caller, request.plan()));
-
-  // Before a model of zeros is written: repeated and surplus requests cost the hub nothing.
-  ASSIGN_OR_RETURN(
-      std::optional<v1::Run> already,
-      deps_.store.RunAlready(caller.subject, request.request_id(), deps_.max_running_runs));
+  const std::string plan_sha256 = federated::PlanDigest(request.plan());
+  // Before the permit is looked at, which may be over by the time a lost answer is asked for again,
+  // and before a model of zeros is written: repeated requests cost the hub nothing.
+  ASSIGN_OR_RETURN(std::optional<v1::Run> already,
+                   deps_.store.RunAlready(caller.subject, request.request_id(), plan_sha256));
   if (already.has_value()) {
     caller.About(already->name());
     return *std::move(already);
   }
+  ASSIGN_OR_RETURN(permit::Permit permit, CheckPermit(caller, request.plan()));
+  RETURN_IF_ERROR(deps_.store.MayRunMore(caller.subject, deps_.max_running_runs));
 
   RunRecord record;
   v1::Run& run = record.run;
@@ -91,7 +92,7 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
   run.set_name(ids("run-"));
   run.set_owner(caller.subject);
   *run.mutable_plan() = request.plan();
-  run.set_plan_sha256(federated::PlanDigest(request.plan()));
+  run.set_plan_sha256(plan_sha256);
   run.set_state(v1::Run::STATE_RUNNING);
   run.set_permit(permit.id);
   run.set_permit_sha256(permit::Digest(caller.permit));
@@ -107,9 +108,13 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
     run.set_model_sha256(zeros);
   }
   OpenFirstRound(record, now, ids);
-  // A model that was given is only now known to fit the strategy.
-  if (record.round.kind() == v1::Round::KIND_TRAIN) {
-    RETURN_IF_ERROR(TemplateOf(record, deps_.objects).status());
+  // A model that was given is only now known to fit the strategy, also when the first round is not
+  // one that trains.
+  if (request.plan().rounds() > 0) {
+    RunRecord train = record;
+    train.round.set_kind(v1::Round::KIND_TRAIN);
+    train.round.set_input_sha256(run.model_sha256());
+    RETURN_IF_ERROR(TemplateOf(train, deps_.objects).status());
   }
   ASSIGN_OR_RETURN(v1::Run stored,
                    deps_.store.AddRun(record, request.request_id(), deps_.max_running_runs));
@@ -135,12 +140,10 @@ absl::StatusOr<v1::Run> RunDesk::Get(const rpc::Caller& caller, const std::strin
 absl::Status RunDesk::List(const rpc::Caller& caller, const v1::ListRunsRequest& request,
                            v1::ListRunsResponse& out) {
   const int size = PageSize(request.page_size());
+  bool more = false;
   ASSIGN_OR_RETURN(auto runs,
-                   deps_.store.ListRuns(VisibleOwner(caller), request.page_token(), size + 1));
-  if (static_cast<int>(runs.size()) > size) {
-    runs.resize(static_cast<size_t>(size));
-    out.set_next_page_token(runs.back().name());
-  }
+                   deps_.store.ListRuns(VisibleOwner(caller), request.page_token(), size, more));
+  if (more) out.set_next_page_token(runs.back().name());
   for (v1::Run& run : runs) *out.add_runs() = std::move(run);
   return absl::OkStatus();
 }

@@ -81,12 +81,13 @@ TaskRecord* Acquire(RunRecord& record, const std::string& node, const std::strin
   if (now >= FromProto(record.round.deadline_time())) return nullptr;
   for (TaskRecord& task : record.tasks) {
     if (task.contribution.node() != node || task.ended() || now < task.not_before) continue;
+    // A session has one worker: one that asks holds nothing that it knows of. The token stays, so
+    // that of two answers on their way either will do.
     const bool held = task.contribution.state() == Contribution::STATE_WORKING &&
-                      now < task.lease_end && task.session == session;
-    if (held) continue;
+                      now < task.lease_end && task.session == session && !task.lease_token.empty();
     task.contribution.set_state(Contribution::STATE_WORKING);
     task.session = session;
-    task.lease_token = token;
+    if (!held) task.lease_token = token;
     task.lease_end = now + rules.lease;
     return &task;
   }

@@ -65,8 +65,9 @@ using IdMaker = std::function<std::string(const char* prefix)>;
 // Starts the first round of a run whose plan has passed CheckPlan.
 void OpenFirstRound(RunRecord& record, absl::Time now, const IdMaker& ids);
 
-// Hands a task of the current round to `node`: a pending one, one whose lease ended, or one that
-// another session of the node holds. Null when there is none.
+// Hands a task of the current round to `node`: a pending one, or one whose lease has ended or is
+// another session's, both under `token`; or the one that this very session holds, whose answer got
+// lost, under the token it has. Null when there is none.
 TaskRecord* Acquire(RunRecord& record, const std::string& node, const std::string& session,
                     const std::string& token, absl::Time now, const LeaseRules& rules);
 

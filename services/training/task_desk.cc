@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/training/task_desk.h"
 
+#include <functional>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -59,65 +60,77 @@ absl::Status TaskDesk::EndIfOver(const std::string& run, const absl::Status& per
   return absl::OkStatus();
 }
 
+base::Mutex& TaskDesk::LockOf(const std::string& task) {
+  return locks_[std::hash<std::string>()(task) % locks_.size()];
+}
+
+absl::StatusOr<v1::AcquireTaskResponse> TaskDesk::AcquireOf(const std::string& run,
+                                                            const std::string& node,
+                                                            const std::string& session) {
+  v1::AcquireTaskResponse response;
+  ASSIGN_OR_RETURN(RunRecord current, deps_.store.ReadRun(run));
+  if (absl::Status permitted = StillPermitted(current); !permitted.ok()) {
+    RETURN_IF_ERROR(EndIfOver(run, permitted));
+    return response;  // or the trust bundle cannot be had: hand out nothing
+  }
+  const std::string token = absl::BytesToHexString(deps_.random.Bytes(16));
+  RETURN_IF_ERROR(deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) -> absl::Status {
+    response.clear_task();
+    TaskRecord* task =
+        training::Acquire(record, node, session, token, deps_.clock.Now(), deps_.rules);
+    if (task == nullptr) return absl::OkStatus();
+    v1::Task& out = *response.mutable_task();
+    out.set_name(task->name);
+    out.set_run(run);
+    out.set_round(record.round.number());
+    out.set_kind(record.round.kind());
+    out.set_lease_token(task->lease_token);
+    *out.mutable_lease() = ToProto(deps_.rules.lease);
+    *out.mutable_deadline_time() = record.round.deadline_time();
+    *out.mutable_plan() = record.run.plan();
+    out.set_plan_sha256(record.run.plan_sha256());
+    for (std::string& dataset : federated::DatasetsOf(record.run.plan(), node)) {
+      out.add_datasets(std::move(dataset));
+    }
+    out.set_permit_jws(record.permit_jws);
+    out.set_owner(record.run.owner());
+    // Before the lease is given: a task whose input is lost is handed to nobody.
+    if (const std::string& sha256 = record.round.input_sha256(); !sha256.empty()) {
+      ASSIGN_OR_RETURN(uint64_t bytes, deps_.objects.Size(sha256));
+      out.mutable_model()->set_sha256(sha256);
+      out.mutable_model()->set_bytes(static_cast<int64_t>(bytes));
+    }
+    if (const std::string& sha256 = record.run.statistics_sha256(); !sha256.empty()) {
+      ASSIGN_OR_RETURN(uint64_t bytes, deps_.objects.Size(sha256));
+      out.mutable_statistics()->set_sha256(sha256);
+      out.mutable_statistics()->set_bytes(static_cast<int64_t>(bytes));
+    }
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
 absl::StatusOr<v1::AcquireTaskResponse> TaskDesk::Acquire(const std::string& node,
                                                           const v1::AcquireTaskRequest& request) {
   if (request.session().size() < 8 || request.session().size() > 64) {
     return base::Error(absl::StatusCode::kInvalidArgument, "SESSION_INVALID",
                        "a session is a random text of 8 to 64 characters");
   }
-  v1::AcquireTaskResponse response;
-  *response.mutable_retry_after() = ToProto(absl::Seconds(1));
   ASSIGN_OR_RETURN(std::vector<std::string> runs, deps_.store.RunsWaitingFor(node));
   for (const std::string& run : runs) {
-    ASSIGN_OR_RETURN(RunRecord current, deps_.store.ReadRun(run));
-    if (absl::Status permitted = StillPermitted(current); !permitted.ok()) {
-      RETURN_IF_ERROR(EndIfOver(run, permitted));
-      continue;  // or the trust bundle cannot be had: hand out nothing
+    absl::StatusOr<v1::AcquireTaskResponse> response = AcquireOf(run, node, request.session());
+    if (response.ok() && response->has_task()) return response;
+    if (response.ok()) continue;
+    // What one run has lost is not the others' fault; that the database is away is.
+    if (response.status().code() != absl::StatusCode::kDataLoss &&
+        response.status().code() != absl::StatusCode::kNotFound) {
+      return response.status();
     }
-    const std::string token = absl::BytesToHexString(deps_.random.Bytes(16));
-    absl::Status status =
-        deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) -> absl::Status {
-          response.clear_task();
-          TaskRecord* task = training::Acquire(record, node, request.session(), token,
-                                               deps_.clock.Now(), deps_.rules);
-          if (task == nullptr) return absl::OkStatus();
-          v1::Task& out = *response.mutable_task();
-          out.set_name(task->name);
-          out.set_run(run);
-          out.set_round(record.round.number());
-          out.set_kind(record.round.kind());
-          out.set_lease_token(token);
-          *out.mutable_lease() = ToProto(deps_.rules.lease);
-          *out.mutable_deadline_time() = record.round.deadline_time();
-          *out.mutable_plan() = record.run.plan();
-          out.set_plan_sha256(record.run.plan_sha256());
-          for (std::string& dataset : federated::DatasetsOf(record.run.plan(), node)) {
-            out.add_datasets(std::move(dataset));
-          }
-          out.set_permit_jws(record.permit_jws);
-          out.set_owner(record.run.owner());
-          if (!record.round.input_sha256().empty()) {
-            out.mutable_model()->set_sha256(record.round.input_sha256());
-          }
-          if (!record.run.statistics_sha256().empty()) {
-            out.mutable_statistics()->set_sha256(record.run.statistics_sha256());
-          }
-          return absl::OkStatus();
-        });
-    RETURN_IF_ERROR(status);
-    if (!response.has_task()) continue;
-    for (v1::TaskInput* input : {response.mutable_task()->mutable_model(),
-                                 response.mutable_task()->mutable_statistics()}) {
-      if (input->sha256().empty()) continue;
-      ASSIGN_OR_RETURN(uint64_t bytes, deps_.objects.Size(input->sha256()));
-      input->set_bytes(static_cast<int64_t>(bytes));
-    }
-    if (response.task().model().sha256().empty()) response.mutable_task()->clear_model();
-    if (response.task().statistics().sha256().empty()) response.mutable_task()->clear_statistics();
-    response.clear_retry_after();
-    return response;
+    base::LogError("task.not_handed_out", response.status(), {{"run", run}, {"node", node}});
   }
-  return response;
+  v1::AcquireTaskResponse nothing;
+  *nothing.mutable_retry_after() = ToProto(absl::Seconds(1));
+  return nothing;
 }
 
 absl::StatusOr<absl::Duration> TaskDesk::Renew(const std::string& node,
@@ -191,6 +204,12 @@ absl::StatusOr<std::unique_ptr<TaskDesk::Submission>> TaskDesk::Begin(
     return base::Error(absl::StatusCode::kResourceExhausted, "UPDATE_TOO_LARGE",
                        "the update is larger than the model can make it");
   }
+  base::MutexLock lock(LockOf(header.task()));
+  // Nothing of a task is touched once its update was accepted, also not if that was just now.
+  ASSIGN_OR_RETURN(record, deps_.store.ReadRun(run));
+  ASSIGN_OR_RETURN(task, FindTask(record, header.task(), node));
+  ASSIGN_OR_RETURN(submission->already_, IsAccepted(*task, submission->result_));
+  if (submission->already_) return submission;
   ASSIGN_OR_RETURN(submission->upload_, deps_.spool.Begin(header.task(), header.sha256(),
                                                           header.bytes(), header.offset()));
   return submission;
@@ -201,46 +220,53 @@ absl::Status TaskDesk::Submission::Append(absl::string_view chunk) {
   return already_ ? absl::OkStatus() : upload_->Append(chunk);
 }
 
-absl::Status TaskDesk::Submission::CheckAddable(const RunRecord& record) {
+absl::Status TaskDesk::Submission::CheckUpdate(const RunRecord& record, const std::string& path) {
+  ASSIGN_OR_RETURN(federated::Template expected, TemplateOf(record, desk_.deps_.objects));
+  ASSIGN_OR_RETURN(federated::TensorFile file, federated::TensorFile::Open(path));
+  ASSIGN_OR_RETURN(result_.maxima, federated::CheckUpdate(file, expected));
   const v1::Plan& plan = record.run.plan();
-  absl::Status status = federated::CheckRange(
+  return federated::CheckRange(
       result_.maxima, WeightOf(record, result_.examples),
       std::map<std::string, double>(plan.bounds().begin(), plan.bounds().end()));
-  if (!status.ok()) desk_.deps_.spool.Remove(header_.task(), header_.sha256());
-  return status;
+}
+
+void TaskDesk::Submission::Discard() {
+  base::MutexLock lock(desk_.LockOf(header_.task()));
+  // The newest upload is not of an accepted update: none begins after that.
+  if (upload_->CheckCurrent().ok()) desk_.deps_.spool.Remove(header_.task(), header_.sha256());
 }
 
 absl::StatusOr<bool> TaskDesk::Submission::Finish() {
   if (already_) return true;
-  ASSIGN_OR_RETURN(std::string path, upload_->Finish());
+  std::string path;
+  {
+    base::MutexLock lock(desk_.LockOf(header_.task()));
+    ASSIGN_OR_RETURN(path, upload_->Finish());
+  }
   ASSIGN_OR_RETURN(RunRecord current, desk_.deps_.store.ReadRun(run_));
   RETURN_IF_ERROR(FindLeased(current, header_.task(), node_, header_.lease_token()).status());
-  ASSIGN_OR_RETURN(federated::Template expected, TemplateOf(current, desk_.deps_.objects));
-  auto checked = [&]() -> absl::StatusOr<federated::Maxima> {
-    ASSIGN_OR_RETURN(federated::TensorFile file, federated::TensorFile::Open(path));
-    return federated::CheckUpdate(file, expected);
-  }();
-  if (!checked.ok()) {
-    // What can never be accepted is not kept.
-    if (checked.status().code() == absl::StatusCode::kInvalidArgument) {
-      desk_.deps_.spool.Remove(header_.task(), header_.sha256());
-    }
-    return checked.status();
+  if (absl::Status checked = CheckUpdate(current, path); !checked.ok()) {
+    if (checked.code() == absl::StatusCode::kInvalidArgument) Discard();
+    return checked;
   }
-  result_.maxima = *std::move(checked);
-  RETURN_IF_ERROR(CheckAddable(current));
   bool already = false;
   // Sending it can have taken hours.
   RETURN_IF_ERROR(desk_.EndIfOver(run_, desk_.StillPermitted(current)));
-  RETURN_IF_ERROR(
-      desk_.deps_.store.ChangeRun(run_, [&](RunRecord& record, Additions&) -> absl::Status {
-        ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, header_.task(), node_));
-        ASSIGN_OR_RETURN(already, IsAccepted(*task, result_));
-        if (already) return absl::OkStatus();
-        RETURN_IF_ERROR(FindLeased(record, header_.task(), node_, header_.lease_token()).status());
-        Accept(*task, result_);
-        return absl::OkStatus();
-      }));
+  {
+    base::MutexLock lock(desk_.LockOf(header_.task()));
+    // A newer upload may have removed the file, or have been accepted.
+    RETURN_IF_ERROR(upload_->CheckCurrent());
+    RETURN_IF_ERROR(
+        desk_.deps_.store.ChangeRun(run_, [&](RunRecord& record, Additions&) -> absl::Status {
+          ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, header_.task(), node_));
+          ASSIGN_OR_RETURN(already, IsAccepted(*task, result_));
+          if (already) return absl::OkStatus();
+          RETURN_IF_ERROR(
+              FindLeased(record, header_.task(), node_, header_.lease_token()).status());
+          Accept(*task, result_);
+          return absl::OkStatus();
+        }));
+  }
   desk_.deps_.changes.Notify();
   return already;
 }

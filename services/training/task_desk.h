@@ -2,12 +2,14 @@
 // Tasks for the nodes that do them. `node` is always the calling node as its certificate says.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "libs/base/clock.h"
+#include "libs/base/mutex.h"
 #include "libs/base/random.h"
 #include "libs/objects/object_store.h"
 #include "oncomesh/training/v1/task.pb.h"
@@ -36,7 +38,7 @@ class TaskDesk {
   // The errors are those that task.proto gives for the RPC of the same name.
 
   // Does not wait. Before a task is handed out, its permit is checked anew; a run whose permit was
-  // revoked or has expired ends.
+  // revoked or has expired ends. A run that cannot be read is logged and passed over.
   absl::StatusOr<v1::AcquireTaskResponse> Acquire(const std::string& node,
                                                   const v1::AcquireTaskRequest& request);
   absl::StatusOr<absl::Duration> Renew(const std::string& node,
@@ -59,8 +61,10 @@ class TaskDesk {
 
    private:
     friend class TaskDesk;
-    // Refuses, and throws away, what would make the round's sum impossible.
-    absl::Status CheckAddable(const RunRecord& record);
+    // Whether the file fits the round and can be added to its sum.
+    absl::Status CheckUpdate(const RunRecord& record, const std::string& path);
+    // Throws away what can never be accepted, unless a newer upload goes on with it.
+    void Discard();
     explicit Submission(TaskDesk& desk) : desk_(desk) {}
     TaskDesk& desk_;
     std::string node_, run_;
@@ -74,10 +78,16 @@ class TaskDesk {
 
  private:
   absl::Status StillPermitted(const RunRecord& record);
+  absl::StatusOr<v1::AcquireTaskResponse> AcquireOf(const std::string& run, const std::string& node,
+                                                    const std::string& session);
+  // Held while an upload of the task begins, gets its final name, is accepted or thrown away: the
+  // file that a record names is never one that another upload removes or writes.
+  base::Mutex& LockOf(const std::string& task);
   // Ends the run when its permit will not be in force again: nothing is handed out, and no result
   // is taken, under it.
   absl::Status EndIfOver(const std::string& run, const absl::Status& permitted);
   Deps deps_;
+  std::array<base::Mutex, 64> locks_;
 };
 
 }  // namespace oncomesh::training

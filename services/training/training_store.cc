@@ -14,8 +14,9 @@
 namespace oncomesh::training {
 namespace {
 
-// A run of many rounds and nodes has more to tell than one message carries.
-constexpr size_t kMaxRoundsBytes = 1 << 20;
+// A run of many rounds and nodes has more to tell than one message carries, and so has a list of
+// runs whose plans are large.
+constexpr size_t kMaxPartBytes = 1 << 20;
 
 using soci::into;
 using soci::use;
@@ -81,12 +82,16 @@ std::string EncodeLease(const TaskRecord& task) {
 absl::Status DecodeLease(const std::string& text, TaskRecord& task) {
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) return Corrupt();
-  task.session = json.value("session", "");
-  task.lease_token = json.value("token", "");
-  task.lease_end = FromNanos(json.value("end", int64_t{0}));
-  task.not_before = FromNanos(json.value("notBefore", int64_t{0}));
-  task.attempts = json.value("attempts", 0);
-  task.maxima = json.value("maxima", federated::Maxima());
+  try {
+    task.session = json.value("session", "");
+    task.lease_token = json.value("token", "");
+    task.lease_end = FromNanos(json.value("end", int64_t{0}));
+    task.not_before = FromNanos(json.value("notBefore", int64_t{0}));
+    task.attempts = json.value("attempts", 0);
+    task.maxima = json.value("maxima", federated::Maxima());
+  } catch (const nlohmann::json::exception&) {  // a value of another type
+    return Corrupt();
+  }
   return absl::OkStatus();
 }
 
@@ -119,7 +124,10 @@ absl::StatusOr<RunRecord> ReadRecord(soci::session& sql, const std::string& name
   ASSIGN_OR_RETURN(record.run, Decode<v1::Run>(body));
   nlohmann::json left_json = nlohmann::json::parse(left, nullptr, false);
   if (!left_json.is_object()) return Corrupt();
-  record.left = left_json.get<std::map<std::string, std::string>>();
+  for (const auto& [node, reason] : left_json.items()) {
+    if (!reason.is_string()) return Corrupt();
+    record.left[node] = reason.get<std::string>();
+  }
   sql << "SELECT body FROM rounds WHERE run = :r AND number = :n", use(name), use(round),
       into(round_body);
   if (!sql.got_data()) return Corrupt();
@@ -159,16 +167,25 @@ void WriteTasks(soci::session& sql, const std::string& run, int round, bool open
   }
 }
 
-// The owner's run of this request; none when a new one may be stored.
+// The owner's run of this request.
 absl::StatusOr<std::optional<v1::Run>> Already(soci::session& sql, const std::string& owner,
-                                               const std::string& request_id, int max_running) {
+                                               const std::string& request_id,
+                                               const std::string& plan_sha256) {
   std::string body;
   sql << "SELECT body FROM runs WHERE owner = :o AND request_id = :r", use(owner), use(request_id),
       into(body);
-  if (sql.got_data()) {
-    ASSIGN_OR_RETURN(v1::Run run, Decode<v1::Run>(body));
-    return std::optional<v1::Run>(std::move(run));
+  if (!sql.got_data()) return std::optional<v1::Run>();
+  ASSIGN_OR_RETURN(v1::Run run, Decode<v1::Run>(body));
+  if (run.plan_sha256() != plan_sha256) {
+    return base::Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                       "a run with another plan was submitted under this request_id; take a new "
+                       "one for each run",
+                       {{"run", run.name()}});
   }
+  return std::optional<v1::Run>(std::move(run));
+}
+
+absl::Status CheckRunning(soci::session& sql, const std::string& owner, int max_running) {
   long long running = 0;
   sql << "SELECT COUNT(*) FROM runs WHERE owner = :o AND running = 1", use(owner), into(running);
   if (running >= max_running) {
@@ -176,7 +193,7 @@ absl::StatusOr<std::optional<v1::Run>> Already(soci::session& sql, const std::st
         absl::StatusCode::kResourceExhausted, "TOO_MANY_RUNS",
         absl::StrCat("you have ", running, " runs going; wait for one to end or cancel it"));
   }
-  return std::optional<v1::Run>();
+  return absl::OkStatus();
 }
 
 void AddModel(soci::session& sql, const v1::Model& model) {
@@ -199,13 +216,17 @@ absl::StatusOr<std::unique_ptr<TrainingStore>> TrainingStore::Open(
 
 absl::StatusOr<std::optional<v1::Run>> TrainingStore::RunAlready(const std::string& owner,
                                                                  const std::string& request_id,
-                                                                 int max_running) {
+                                                                 const std::string& plan_sha256) {
   std::optional<v1::Run> out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
-    ASSIGN_OR_RETURN(out, Already(sql, owner, request_id, max_running));
+    ASSIGN_OR_RETURN(out, Already(sql, owner, request_id, plan_sha256));
     return absl::OkStatus();
   }));
   return out;
+}
+
+absl::Status TrainingStore::MayRunMore(const std::string& owner, int max_running) {
+  return database_->Read([&](soci::session& sql) { return CheckRunning(sql, owner, max_running); });
 }
 
 absl::StatusOr<v1::Run> TrainingStore::AddRun(const RunRecord& record,
@@ -213,11 +234,12 @@ absl::StatusOr<v1::Run> TrainingStore::AddRun(const RunRecord& record,
   v1::Run out;
   RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) -> absl::Status {
     ASSIGN_OR_RETURN(std::optional<v1::Run> already,
-                     Already(sql, record.run.owner(), request_id, max_running));
+                     Already(sql, record.run.owner(), request_id, record.run.plan_sha256()));
     if (already.has_value()) {
       out = *std::move(already);
       return absl::OkStatus();
     }
+    RETURN_IF_ERROR(CheckRunning(sql, record.run.owner(), max_running));
     long long number = 0;
     sql << "SELECT COALESCE(MAX(number), 0) + 1 FROM runs", into(number);
     std::string body = Encode(record.run);
@@ -309,7 +331,7 @@ absl::StatusOr<v1::Run> TrainingStore::GetRun(const std::string& name, int from_
       ASSIGN_OR_RETURN(std::vector<TaskRecord> tasks, ReadTasks(sql, name, round.number()));
       for (TaskRecord& task : tasks) *round.add_contributions() = std::move(task.contribution);
       bytes += round.ByteSizeLong();
-      if (bytes > kMaxRoundsBytes && run.rounds_size() > 0) {
+      if (bytes > kMaxPartBytes && run.rounds_size() > 0) {
         next = round.number();
         break;
       }
@@ -321,10 +343,14 @@ absl::StatusOr<v1::Run> TrainingStore::GetRun(const std::string& name, int from_
 }
 
 absl::StatusOr<std::vector<v1::Run>> TrainingStore::ListRuns(const std::string& owner,
-                                                             const std::string& after, int limit) {
+                                                             const std::string& after, int limit,
+                                                             bool& more) {
   std::vector<v1::Run> out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
     out.clear();
+    more = false;
+    const int one_more = limit + 1;
+    size_t bytes = 0;
     long long below = std::numeric_limits<int64_t>::max();
     if (!after.empty()) {
       sql << "SELECT number FROM runs WHERE name = :n", use(after), into(below);
@@ -337,10 +363,13 @@ absl::StatusOr<std::vector<v1::Run>> TrainingStore::ListRuns(const std::string& 
     soci::statement statement =
         (sql.prepare << "SELECT body FROM runs WHERE number < :b AND (owner = :o OR :p = '') "
                         "ORDER BY number DESC LIMIT :l",
-         use(below), use(owner), use(owner), use(limit), into(body));
+         use(below), use(owner), use(owner), use(one_more), into(body));
     statement.execute();
     while (statement.fetch()) {
       ASSIGN_OR_RETURN(v1::Run run, Decode<v1::Run>(body));
+      bytes += run.ByteSizeLong();
+      more = static_cast<int>(out.size()) == limit || (bytes > kMaxPartBytes && !out.empty());
+      if (more) break;
       out.push_back(std::move(run));
     }
     return absl::OkStatus();

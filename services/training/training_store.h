@@ -34,14 +34,18 @@ class TrainingStore {
                                                              const std::string& password_file);
 
   // Stores a new run, or returns the one that the same owner made with this request_id.
-  // Errors: RESOURCE_EXHAUSTED (TOO_MANY_RUNS) when the owner has `max_running` running.
+  // Errors: ALREADY_EXISTS (REQUEST_ID_REUSED) when that one has another plan; RESOURCE_EXHAUSTED
+  // (TOO_MANY_RUNS) when the owner has `max_running` running.
   absl::StatusOr<v1::Run> AddRun(const RunRecord& record, const std::string& request_id,
                                  int max_running);
 
-  // The run that AddRun would return instead of storing one; none when it would store it.
-  // Errors: as AddRun. A question asked before the costly work; AddRun decides.
+  // What AddRun would find, asked before the costly work; AddRun decides. The run of this request,
+  // or none. Errors: ALREADY_EXISTS (REQUEST_ID_REUSED).
   absl::StatusOr<std::optional<v1::Run>> RunAlready(const std::string& owner,
-                                                    const std::string& request_id, int max_running);
+                                                    const std::string& request_id,
+                                                    const std::string& plan_sha256);
+  // Errors: RESOURCE_EXHAUSTED (TOO_MANY_RUNS).
+  absl::Status MayRunMore(const std::string& owner, int max_running);
 
   // Reads the run with its current round, lets `change` alter it, and writes what changed; nothing
   // when `change` refuses. `change` may be called again and has no other effects.
@@ -55,10 +59,11 @@ class TrainingStore {
   // 1 MiB; `next` gets the number of the first that does not, or 0.
   // Errors: NOT_FOUND (RUN_NOT_FOUND).
   absl::StatusOr<v1::Run> GetRun(const std::string& name, int from_round, int& next);
-  // Newest first, without rounds; older than the run `after`; of `owner`, or of all when empty.
-  // Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+  // Newest first, without rounds; older than the run `after`; of `owner`, or of all when empty. At
+  // most `limit`, and fewer when their plans are so large that together they pass 1 MiB; `more`
+  // tells whether there are older ones. Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
   absl::StatusOr<std::vector<v1::Run>> ListRuns(const std::string& owner, const std::string& after,
-                                                int limit);
+                                                int limit, bool& more);
   absl::StatusOr<std::vector<std::string>> RunningRuns();
   // Running runs in whose current round this node has a task that has not ended, oldest first.
   absl::StatusOr<std::vector<std::string>> RunsWaitingFor(const std::string& node);

@@ -38,6 +38,17 @@ absl::Status HashFile(int fd, int64_t bytes, crypto::Sha256& hash) {
   return absl::OkStatus();
 }
 
+// Makes the names in a folder durable.
+absl::Status SyncFolder(const std::string& path) {
+  int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return base::ErrnoStatus(errno, "open the folder of updates");
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  // Some file systems cannot sync a folder; they say EINVAL.
+  if (error != 0 && error != EINVAL) return base::ErrnoStatus(error, "sync the folder of updates");
+  return absl::OkStatus();
+}
+
 int64_t SizeOf(const std::string& path) {
   struct stat info{};
   return stat(path.c_str(), &info) == 0 ? static_cast<int64_t>(info.st_size) : -1;
@@ -82,7 +93,10 @@ absl::StatusOr<std::unique_ptr<UpdateSpool::Upload>> UpdateSpool::Begin(const st
                                                                         int64_t bytes,
                                                                         int64_t offset) {
   auto upload = std::unique_ptr<Upload>(new Upload(*this, task));
-  RETURN_IF_ERROR(base::MakeDirectories(absl::StrCat(root_, "/", task), 0700));
+  const std::string folder = absl::StrCat(root_, "/", task);
+  RETURN_IF_ERROR(base::MakeDirectories(folder, 0700));
+  // An accepted update must be there after a power cut, and so must the folder that it lies in.
+  RETURN_IF_ERROR(SyncFolder(root_));
   {
     base::MutexLock lock(mutex_);
     upload->generation_ = ++generations_[task];
@@ -90,22 +104,21 @@ absl::StatusOr<std::unique_ptr<UpdateSpool::Upload>> UpdateSpool::Begin(const st
   upload->sha256_ = sha256;
   upload->bytes_ = bytes;
   upload->final_ = PathOf(task, sha256);
-  upload->part_ = absl::StrCat(root_, "/", task, "/", sha256, ".part");
+  upload->part_ = absl::StrCat(folder, "/", sha256, ".part");
+  // A node has one update for a task: what is left of another one, whole or not, goes, so that ever
+  // new ones cannot fill the disk.
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path() != upload->part_ && entry.path() != upload->final_) {
+      std::filesystem::remove(entry.path(), ignored);
+    }
+  }
   if (SizeOf(upload->final_) == bytes) {
     // All of it came before; only the word that it was accepted got lost.
     if (offset != bytes && offset != 0) return OffsetInvalid();
     upload->complete_ = true;
     upload->offset_ = offset;
     return upload;
-  }
-  // A node has one update for a task: what is left of the beginning of another one goes, so that
-  // beginnings cannot fill the disk.
-  std::error_code ignored;
-  const std::string folder = absl::StrCat(root_, "/", task);
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    if (entry.path().extension() == ".part" && entry.path() != upload->part_) {
-      std::filesystem::remove(entry.path(), ignored);
-    }
   }
   upload->fd_ = open(upload->part_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (upload->fd_ < 0) return base::ErrnoStatus(errno, "create an update");
@@ -152,8 +165,8 @@ absl::Status UpdateSpool::Upload::Append(absl::string_view chunk) {
 }
 
 absl::StatusOr<std::string> UpdateSpool::Upload::Finish() {
-  if (complete_) return final_;
   RETURN_IF_ERROR(CheckCurrent());
+  if (complete_) return final_;
   if (offset_ != bytes_) {
     return base::Error(absl::StatusCode::kInvalidArgument, "UPLOAD_INVALID",
                        "the upload ended before all of its bytes had come; go on from its offset");
@@ -167,12 +180,7 @@ absl::StatusOr<std::string> UpdateSpool::Upload::Finish() {
   if (rename(part_.c_str(), final_.c_str()) != 0) {
     return base::ErrnoStatus(errno, "rename an update");
   }
-  const std::string folder = final_.substr(0, final_.rfind('/'));
-  int dir = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir >= 0) {
-    (void)fsync(dir);
-    close(dir);
-  }
+  RETURN_IF_ERROR(SyncFolder(final_.substr(0, final_.rfind('/'))));
   complete_ = true;
   return final_;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Updates on their way in: one folder per task, one file per content, written in chunks that
-// survive an interruption. A file gets its final name only when all bytes are there, durable and of
-// the promised digest.
+// Updates on their way in: one folder per task, one file in it, written in chunks that survive an
+// interruption. It gets its final name only when all bytes are there, durable and of the promised
+// digest.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,8 @@ class UpdateSpool {
     // Errors: OUT_OF_RANGE (OFFSET_INVALID) beyond the promised size; ABORTED (UPLOAD_SUPERSEDED)
     // when a newer upload of the same task has begun; RESOURCE_EXHAUSTED (DISK_FULL).
     absl::Status Append(absl::string_view chunk);
+    // OK while no newer upload of the task has begun. Errors: ABORTED (UPLOAD_SUPERSEDED).
+    absl::Status CheckCurrent() const;
     // Makes the update durable under its final name and returns its path. Errors: as Append;
     // INVALID_ARGUMENT (UPLOAD_INVALID) when bytes are missing; DATA_LOSS (UPDATE_HASH_MISMATCH):
     // then everything of it is forgotten and the sender begins at 0.
@@ -46,7 +48,6 @@ class UpdateSpool {
    private:
     friend class UpdateSpool;
     Upload(UpdateSpool& spool, std::string task) : spool_(spool), task_(std::move(task)) {}
-    absl::Status CheckCurrent() const;
     UpdateSpool& spool_;
     const std::string task_;
     uint64_t generation_ = 0;
@@ -57,13 +58,15 @@ class UpdateSpool {
     bool complete_ = false;
   };
   // Goes on at `offset`, which is 0 or what GetState told. An upload of the same task that is still
-  // going is superseded. Errors: OUT_OF_RANGE (OFFSET_INVALID).
+  // going is superseded, and whatever the task has of other contents is removed: a task cannot fill
+  // the disk with more than one update. Not while a Begin or Finish of the same task runs, nor
+  // after its update was accepted. Errors: OUT_OF_RANGE (OFFSET_INVALID).
   absl::StatusOr<std::unique_ptr<Upload>> Begin(const std::string& task, const std::string& sha256,
                                                 int64_t bytes, int64_t offset);
 
   // Where the complete update lies, or would.
   std::string PathOf(const std::string& task, const std::string& sha256) const;
-  // Forgets one update, or all of a task. OK when it was not there.
+  // Forgets one update, or all of a task. Nothing happens when it is not there.
   void Remove(const std::string& task, const std::string& sha256);
   void RemoveTask(const std::string& task);
   // Names of the tasks that have anything here.

@@ -14,6 +14,7 @@
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
 #include "libs/site/site_access.h"
+#include "services/training/aggregation.h"
 #include "services/training/grpc_hub_client.h"
 #include "services/training/node_training_service.h"
 #include "services/training/process_runner.h"
@@ -209,6 +210,7 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const TrainingConfig& config, rpc
   if (role == rpc::Role::kHub) {
     ASSIGN_OR_RETURN(auto store, TrainingStore::Open(DatabaseUrl(config),
                                                      config.service().database_password_file()));
+    RETURN_IF_ERROR(EmptyScratch(state + "/scratch"));
     ASSIGN_OR_RETURN(auto spool, UpdateSpool::Open(state + "/updates"));
     ASSIGN_OR_RETURN(auto models, objects::OpenFolder(state + "/models"));
     ASSIGN_OR_RETURN(auto key, crypto::PrivateKey::LoadOrGenerate(state + "/manifest.key",
