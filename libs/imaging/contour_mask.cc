@@ -19,7 +19,7 @@ using absl::StatusCode;
 
 // How far points of one contour may lie from their common plane, in slices.
 constexpr double kFlatness = 0.1;
-// How far that plane may be from the plane of a slice, in slices.
+// How far that plane, or a frame of a segmentation, may be from the plane of a slice, in slices.
 constexpr double kOffPlane = 0.1;
 // Contours this near to each other, in slices, were drawn in one plane: positions are written with
 // few digits.
@@ -58,6 +58,26 @@ void Cross(const Polygon& polygon, double y, std::vector<double>& crossings) {
 // and whether its first point is repeated at the end. Equal forms are the same outline.
 using Outline = std::vector<std::array<int64_t, 2>>;
 
+// Where the smallest rotation begins. Two candidates are compared; as many corners as they have in
+// common, none of the loser's rotations from there can be the smallest, so each corner is looked at
+// a fixed number of times, however often corners recur.
+size_t LeastRotation(const Outline& outline) {
+  const size_t size = outline.size();
+  auto corner = [&](size_t i) { return outline[i < size ? i : i - size]; };
+  size_t best = 0, other = 1, common = 0;
+  while (best < size && other < size && common < size) {
+    const auto a = corner(best + common), b = corner(other + common);
+    if (a == b) {
+      ++common;
+      continue;
+    }
+    (b < a ? best : other) += common + 1;
+    if (best == other) ++other;
+    common = 0;
+  }
+  return std::min(best, other);
+}
+
 Outline OutlineOf(const Polygon& polygon) {
   Outline out;
   for (const Point& point : polygon) {
@@ -67,25 +87,10 @@ Outline OutlineOf(const Polygon& polygon) {
   }
   while (out.size() > 1 && out.front() == out.back()) out.pop_back();
   Outline turned(out.rbegin(), out.rend());
-  auto from_least = [](Outline& outline) {
-    // Of corners that are passed twice the smallest rotation counts.
-    auto best = outline.begin();
-    auto compare = [&](Outline::iterator a, Outline::iterator b) {
-      for (size_t i = 0; i < outline.size(); ++i) {
-        if (*a != *b) return *a < *b;
-        if (++a == outline.end()) a = outline.begin();
-        if (++b == outline.end()) b = outline.begin();
-      }
-      return false;
-    };
-    const std::array<int64_t, 2> least = *std::min_element(outline.begin(), outline.end());
-    for (auto it = outline.begin(); it != outline.end(); ++it) {
-      if (*it == least && (*best != least || compare(it, best))) best = it;
-    }
-    std::rotate(outline.begin(), best, outline.end());
-  };
-  from_least(out);
-  from_least(turned);
+  for (Outline* one : {&out, &turned}) {
+    std::rotate(one->begin(), one->begin() + static_cast<std::ptrdiff_t>(LeastRotation(*one)),
+                one->end());
+  }
   return std::min(out, turned);
 }
 
@@ -97,10 +102,12 @@ struct Plane {
 };
 
 // Adds the voxels inside. What is inside already stays: only contours of one plane make holes.
-void FillSlice(const std::vector<Polygon>& polygons, int64_t slice, Volume& mask) {
+absl::Status FillSlice(const std::vector<Polygon>& polygons, int64_t slice, const GoOn& go_on,
+                       Volume& mask) {
   const int64_t columns = mask.grid.size[0], rows = mask.grid.size[1];
   std::vector<double> crossings;
   for (int64_t y = 0; y < rows; ++y) {
+    RETURN_IF_ERROR(CheckGoOn(go_on));
     crossings.clear();
     for (const Polygon& polygon : polygons) {
       Cross(polygon, static_cast<double>(y), crossings);
@@ -115,9 +122,27 @@ void FillSlice(const std::vector<Polygon>& polygons, int64_t slice, Volume& mask
       }
     }
   }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<MaskResult> Finish(MaskResult result) {
+// Counts the slices that are missing between drawn ones. Where the insides of the two ends do not
+// overlap, the region has two parts.
+void CountHoles(const std::set<int64_t>& drawn, MaskResult& result) {
+  const auto plane = result.mask.grid.size[0] * result.mask.grid.size[1];
+  for (auto upper = drawn.begin(); upper != drawn.end(); ++upper) {
+    if (upper == drawn.begin()) continue;
+    const int64_t lower = *std::prev(upper);
+    if (*upper == lower + 1) continue;
+    const float* a = result.mask.voxels.data() + lower * plane;
+    const float* b = result.mask.voxels.data() + *upper * plane;
+    bool overlap = false;
+    for (int64_t i = 0; i < plane && !overlap; ++i) overlap = a[i] == 1 && b[i] == 1;
+    if (overlap) result.holes += static_cast<size_t>(*upper - lower - 1);
+  }
+}
+
+absl::StatusOr<MaskResult> Finish(MaskResult result, const std::set<int64_t>& drawn) {
+  CountHoles(drawn, result);
   const Grid& grid = result.mask.grid;
   const size_t plane = static_cast<size_t>(grid.size[0] * grid.size[1]);
   for (int64_t z = 0; z < grid.size[2]; ++z) {
@@ -169,11 +194,13 @@ absl::StatusOr<size_t> FindRegion(const std::vector<std::string>& names, absl::s
                      {{"regions", absl::StrCat(names.size())}});
 }
 
-absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, const Grid& grid) {
+absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, const Grid& grid,
+                                        const GoOn& go_on) {
   MaskResult result = EmptyMask(grid);
   std::map<int64_t, std::vector<Plane>> slices;
   for (const dicom::Contour& contour : region.contours) {
     if (contour.type == dicom::Contour::Type::kOther || contour.points.size() < 3) continue;
+    RETURN_IF_ERROR(CheckGoOn(go_on));
     Polygon polygon;
     double low = INFINITY, high = -INFINITY;
     for (const auto& point : contour.points) {
@@ -203,15 +230,20 @@ absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, c
   if (result.contours == 0) {
     return Refused("ROI_EMPTY", "the region has no closed contour");
   }
+  std::set<int64_t> drawn;
   for (const auto& [slice, planes] : slices) {
-    for (const Plane& plane : planes) FillSlice(plane.polygons, slice, result.mask);
+    drawn.insert(slice);
+    for (const Plane& plane : planes) {
+      RETURN_IF_ERROR(FillSlice(plane.polygons, slice, go_on, result.mask));
+    }
   }
-  return Finish(std::move(result));
+  return Finish(std::move(result), drawn);
 }
 
 absl::StatusOr<MaskResult> PlaceSegment(const dicom::Segmentation& segmentation, size_t segment,
                                         const Grid& grid) {
   MaskResult result = EmptyMask(grid);
+  std::set<int64_t> slices;
   for (const dicom::Slice& slice : segmentation.segments[segment].slices) {
     Grid frame;
     frame.size = {segmentation.columns, segmentation.rows, 1};
@@ -227,10 +259,10 @@ absl::StatusOr<MaskResult> PlaceSegment(const dicom::Segmentation& segmentation,
     std::array<int64_t, 3> start{};
     for (size_t axis = 0; axis < 3; ++axis) {
       double step_right = right[axis] - first[axis], step_down = down[axis] - first[axis];
-      double in_plane = axis == 2 ? 0.5 : 0.05;
+      double off = axis == 2 ? kOffPlane : 0.05;
       if (std::abs(step_right - (axis == 0 ? 1 : 0)) > 1e-3 ||
           std::abs(step_down - (axis == 1 ? 1 : 0)) > 1e-3 || !(std::abs(first[axis]) < 1e9) ||
-          std::abs(first[axis] - std::round(first[axis])) > in_plane) {
+          std::abs(first[axis] - std::round(first[axis])) > off) {
         return Refused("ROI_OTHER_PLANE",
                        "the segmentation does not lie on the grid of the series; use the series "
                        "it was drawn on");
@@ -252,8 +284,9 @@ absl::StatusOr<MaskResult> PlaceSegment(const dicom::Segmentation& segmentation,
       }
     }
     result.contours += drawn ? 1 : 0;
+    if (drawn) slices.insert(start[2]);
   }
-  return Finish(std::move(result));
+  return Finish(std::move(result), slices);
 }
 
 }  // namespace oncomesh::imaging

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "libs/dicom/segmentation.h"
 #include "libs/dicom/structure_set.h"
+#include "libs/imaging/stop.h"
 #include "libs/imaging/volume.h"
 
 namespace oncomesh::imaging {
@@ -25,6 +26,10 @@ struct MaskResult {
   size_t slices = 0;    // of the grid, with at least one voxel inside
   size_t voxels = 0;
   double volume_ml = 0;
+  // Slices without a contour between two drawn ones whose insides overlap. Contours on every second
+  // slice look like that, and a part that was forgotten; nothing is filled in. Between parts that
+  // do not overlap there is room for slices that have none.
+  size_t holes = 0;
 };
 
 // Fills the contours of a region. Each lies in the plane of a slice of the grid, at most a tenth of
@@ -34,12 +39,15 @@ struct MaskResult {
 // neighbouring regions share no voxel.
 // Errors: FAILED_PRECONDITION (ROI_EMPTY) without a closed contour or a voxel inside,
 // (ROI_OUTSIDE_SERIES) when a contour is beyond the first or last slice, (ROI_OTHER_PLANE) when it
-// does not lie in a slice plane.
-absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, const Grid& grid);
+// does not lie in a slice plane; ABORTED (STOPPED). Time grows with the points and, for each, the
+// rows of the grid; `go_on` is asked for every contour and row.
+absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, const Grid& grid,
+                                        const GoOn& go_on = nullptr);
 
 // Puts the frames of a segment onto the grid; a voxel is inside when the segment's value at its
-// centre is at least half. Frames must lie on the grid's own planes, rows and columns.
-// Errors: FAILED_PRECONDITION (ROI_EMPTY, ROI_OTHER_PLANE, ROI_OUTSIDE_SERIES).
+// centre is at least half. Frames must lie on the grid's own planes, at most a tenth of a slice
+// off, and on its rows and columns, a twentieth of a voxel. Errors: FAILED_PRECONDITION (ROI_EMPTY,
+// ROI_OTHER_PLANE, ROI_OUTSIDE_SERIES).
 absl::StatusOr<MaskResult> PlaceSegment(const dicom::Segmentation& segmentation, size_t segment,
                                         const Grid& grid);
 

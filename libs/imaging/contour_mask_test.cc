@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cmath>
+#include <random>
 
 #include "libs/testing/status_matchers.h"
 
@@ -118,6 +120,84 @@ TEST_CASE("contours: an outline that is there twice counts once") {
   REQUIRE(Inside({square, Square(2.5, 5.5, 2.01)}) == 49 - 9);
 }
 
+TEST_CASE("contours: an outline whose least corner recurs takes no time, and is told again") {
+  // 200,000 corners of two places by turns: every second one is a least corner. Looking at all
+  // corners for each of them would be 10^10 steps.
+  Contour zigzag = Outline({}, 0);
+  for (int i = 0; i < 100000; ++i) {
+    zigzag.points.push_back({1, 1, 0});
+    zigzag.points.push_back({5, 5, 0});
+  }
+  zigzag.points.push_back({5, 1, 0});
+  Contour rotated = zigzag;
+  std::rotate(rotated.points.begin(), rotated.points.begin() + 77777, rotated.points.end());
+  dicom::RegionOfInterest region;
+  region.contours = {zigzag, rotated, Square(0.5, 7.5, 0)};
+  const auto begin = std::chrono::steady_clock::now();
+  REQUIRE_VALUE(MaskResult result, FillContours(region, TenByTen()));
+  REQUIRE(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
+  REQUIRE(result.contours == 2);
+
+  // And it can be stopped, wherever it is.
+  for (int after : {0, 1, 3, 8}) {
+    int asked = 0;
+    REQUIRE_REASON(FillContours(region, TenByTen(), [&] { return asked++ < after; }),
+                   absl::StatusCode::kAborted, "STOPPED");
+  }
+}
+
+TEST_CASE(
+    "contours: every rotation and direction of an outline with recurring corners is the same") {
+  // Over three corners, so that recurring stretches are common; against every rotation.
+  std::mt19937 random(5);
+  const std::array<std::array<double, 2>, 3> corners = {{{1, 1}, {6, 2}, {3, 7}}};
+  for (int round = 0; round < 60; ++round) {
+    std::vector<std::array<double, 2>> points;
+    size_t last = 0;
+    for (unsigned i = 0, size = 3 + random() % 9; i < size; ++i) {
+      last = (last + 1 + random() % 2) % 3;
+      points.push_back(corners[last]);
+    }
+    const Contour drawn = Outline(points, 0);
+    for (size_t by = 0; by < points.size(); ++by) {
+      for (bool reversed : {false, true}) {
+        Contour again = drawn;
+        std::rotate(again.points.begin(), again.points.begin() + static_cast<std::ptrdiff_t>(by),
+                    again.points.end());
+        if (reversed) std::reverse(again.points.begin(), again.points.end());
+        dicom::RegionOfInterest region;
+        region.contours = {drawn, again, Square(0.5, 7.5, 2)};
+        REQUIRE_VALUE(MaskResult result, FillContours(region, TenByTen()));
+        REQUIRE(result.contours == 2);
+      }
+    }
+  }
+}
+
+TEST_CASE("contours: slices left out between drawn ones are counted, never filled") {
+  Grid grid = TenByTen();
+  grid.size[2] = 9;
+  auto result_of = [&](std::vector<Contour> contours) {
+    dicom::RegionOfInterest region;
+    region.contours = std::move(contours);
+    REQUIRE_VALUE(MaskResult result, FillContours(region, grid));
+    return result;
+  };
+  auto at = [](int slice) { return Square(1.5, 5.5, 2 * slice); };
+  REQUIRE(result_of({at(2), at(3), at(4)}).holes == 0);
+  REQUIRE(result_of({at(4)}).holes == 0);
+  // On every second slice, as some planning systems let one draw: 0, 2, 4, 6.
+  MaskResult second = result_of({at(6), at(0), at(2), at(4)});
+  REQUIRE(second.holes == 3);
+  REQUIRE(second.slices == 4);
+  REQUIRE(second.voxels == 4 * 16);
+  REQUIRE(result_of({at(0), at(1), at(5), at(6)}).holes == 3);
+  // Two parts: what is drawn below and above the gap has no voxel in common.
+  REQUIRE(result_of({at(0), at(1), Square(5.6, 8.5, 10), Square(5.6, 8.5, 12)}).holes == 0);
+  // Too small for a voxel of its own, but drawn.
+  REQUIRE(result_of({at(0), Square(2.1, 2.9, 2), at(2)}).holes == 0);
+}
+
 TEST_CASE("contours: on a turned grid too") {
   Grid grid = TenByTen();
   double s = std::sqrt(0.5);
@@ -187,10 +267,25 @@ TEST_CASE("segments: frames are put where they say, or refused") {
   const auto refused = absl::StatusCode::kFailedPrecondition;
   REQUIRE_REASON(moved([](auto& s) { s.position[0] = 4.3; }), refused, "ROI_OTHER_PLANE");
   REQUIRE_REASON(moved([](auto& s) { s.row_spacing = 1.1; }), refused, "ROI_OTHER_PLANE");
+  // Slices are 2 mm apart: 0.19 mm are less than a tenth of one, 0.9 mm nearly half of one.
+  REQUIRE_OK(moved([](auto& s) { s.position[2] = 2.19; }));
+  REQUIRE_REASON(moved([](auto& s) { s.position[2] = 2.21; }), refused, "ROI_OTHER_PLANE");
+  REQUIRE_REASON(moved([](auto& s) { s.position[2] = 2.9; }), refused, "ROI_OTHER_PLANE");
   REQUIRE_REASON(moved([](auto& s) { s.orientation = {0, 1, 0, 1, 0, 0}; }), refused,
                  "ROI_OTHER_PLANE");
   REQUIRE_REASON(moved([](auto& s) { s.position[0] = 8; }), refused, "ROI_OUTSIDE_SERIES");
   REQUIRE_REASON(moved([](auto& s) { s.position[0] = 1e300; }), refused, "ROI_OTHER_PLANE");
+  // Frames on every second slice, and a frame without a voxel of the segment between two.
+  dicom::Segmentation sparse = segmentation;
+  for (double z : {0.0, 4.0}) {
+    sparse.segments[0].slices.push_back(slice);
+    sparse.segments[0].slices.back().position[2] = z;
+  }
+  REQUIRE_VALUE(placed, PlaceSegment(sparse, 0, TenByTen()));
+  REQUIRE(placed.holes == 0);
+  sparse.segments[0].slices[0].values.assign(6, 0);
+  REQUIRE_VALUE(placed, PlaceSegment(sparse, 0, TenByTen()));
+  REQUIRE(placed.holes == 1);
 }
 
 }  // namespace
