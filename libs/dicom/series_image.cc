@@ -141,8 +141,11 @@ PetHeader ReadPet(DcmDataset& dataset) {
   pet.height_m = Number(dataset, DCM_PatientSize);
   pet.sex = Text(dataset, DCM_PatientSex);
   DcmItem* drug = nullptr;
-  if (dataset.findAndGetSequenceItem(DCM_RadiopharmaceuticalInformationSequence, drug, 0).good() &&
-      drug != nullptr) {
+  if (DcmSequenceOfItems* drugs = nullptr;
+      dataset.findAndGetSequence(DCM_RadiopharmaceuticalInformationSequence, drugs).good() &&
+      drugs != nullptr && drugs->card() > 0) {
+    pet.drugs = drugs->card();
+    drug = drugs->getItem(0);
     pet.injection_time = Text(*drug, DCM_RadiopharmaceuticalStartTime);
     pet.injection_date_time = Text(*drug, DCM_RadiopharmaceuticalStartDateTime);
     pet.dose_bq = Number(*drug, DCM_RadionuclideTotalDose);
@@ -214,6 +217,13 @@ absl::StatusOr<ObjectSummary> Summarise(absl::string_view bytes) {
   out.modality = Text(dataset, DCM_Modality);
   out.series_uid = Text(dataset, DCM_SeriesInstanceUID);
   out.has_pixels = dataset.tagExists(DCM_Rows) && dataset.tagExists(DCM_Columns);
+  constexpr unsigned long kMaxTypes = 32;
+  for (unsigned long i = 2; i < kMaxTypes; ++i) {
+    OFString value;
+    if (dataset.findAndGetOFString(DCM_ImageType, value, i).bad()) break;
+    const absl::string_view type = absl::StripAsciiWhitespace(value.c_str());
+    out.localiser = out.localiser || type == "LOCALIZER" || type == "SCOUT";
+  }
   return out;
 }
 

@@ -37,7 +37,9 @@ struct PetHeader {
   std::string injection_time;       // (0018,1072)
   std::string injection_date_time;  // (0018,1078), or empty
   std::string timezone;             // (0008,0201), or empty
-  std::optional<double> dose_bq;    // (0018,1074)
+  // Radiopharmaceuticals given; times, dose and half-life are those of the first.
+  size_t drugs = 0;
+  std::optional<double> dose_bq;  // (0018,1074)
   std::optional<double> half_life_s;
   std::optional<double> frame_reference_ms;  // (0054,1300)
   std::optional<double> frame_duration_ms;   // (0018,1242)
@@ -80,6 +82,9 @@ struct ObjectSummary {
   std::string modality;
   std::string series_uid;
   bool has_pixels = false;
+  // A scout image from which the scan was planned: value 3 of Image Type or a later one is
+  // LOCALIZER (PS3.3 C.8.2.1.1.1), or SCOUT, which some devices write.
+  bool localiser = false;
 };
 
 // Errors: INVALID_ARGUMENT (DICOM_UNREADABLE).

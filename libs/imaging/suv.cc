@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -22,6 +23,15 @@ absl::Status Refused(absl::string_view reason, absl::string_view message) {
 constexpr double kDay = 86400;
 // Later than this the tracer is gone: the times are not of this scan.
 constexpr double kMaxHalfLives = 10;
+// Nobody is injected less than 1 MBq for a PET scan, nor more than 10 GBq.
+constexpr double kLeastDose = 1e6;
+constexpr double kMostDose = 1e10;
+// From below rubidium-82 (76 s) to above iodine-124 (4.2 days).
+constexpr double kLeastHalfLife = 60;
+constexpr double kMostHalfLife = 10 * kDay;
+// How far behind or ahead of UTC clocks are.
+constexpr double kMostBehind = -12 * 3600;
+constexpr double kMostAhead = 14 * 3600;
 
 std::optional<int> Digits(absl::string_view text) {
   int value = 0;
@@ -101,34 +111,83 @@ absl::StatusOr<double> ReferenceMoment(const dicom::PetHeader& pet, double half_
   return *acquisition - *pet.frame_reference_ms / 1000 + mean;
 }
 
-absl::StatusOr<double> InjectionMoment(const dicom::PetHeader& pet, double reference) {
-  absl::string_view whole = pet.injection_date_time;
-  const size_t sign = whole.find_first_of("+-");
-  absl::string_view zone;
-  if (sign != absl::string_view::npos) {
-    zone = whole.substr(sign);
-    whole = whole.substr(0, sign);
+// A DT value taken apart. Its time is empty when it has a date only, its zone when none is written.
+struct DateTime {
+  absl::string_view date, time, zone;
+};
+
+DateTime Split(absl::string_view text) {
+  const size_t sign = std::min(text.find_first_of("+-"), text.size());
+  absl::string_view whole = text.substr(0, sign);
+  const size_t day = std::min<size_t>(whole.size(), 8);
+  return {whole.substr(0, day), whole.substr(day), text.substr(sign)};
+}
+
+// The moments, by the scan's clock, at which the injection may have been as far as its header says,
+// near enough to `reference` to be of this scan or not. Dates decide where they can be compared
+// with those of the scan; a time alone leaves every day open.
+absl::StatusOr<std::vector<double>> InjectionMoments(const dicom::PetHeader& pet, double reference,
+                                                     double longest) {
+  const DateTime written = Split(pet.injection_date_time);
+  const auto time = SecondsOfDay(pet.injection_time);
+  const auto ahead = SecondsAhead(written.zone), scan_ahead = SecondsAhead(pet.timezone);
+  const auto day = DayNumber(written.date);
+  const auto dated = Moment(written.date, written.time);
+  // Without an offset it is by the scan's clock (PS3.5 6.2, DT).
+  const bool same_clock = written.zone.empty() || (ahead && scan_ahead && *ahead == *scan_ahead);
+  if (dated && same_clock) return std::vector<double>{*dated};
+  if (dated && ahead && scan_ahead) return std::vector<double>{*dated - *ahead + *scan_ahead};
+  if (day && written.time.empty() && same_clock && time) {
+    return std::vector<double>{*day * kDay + *time};
   }
-  std::optional<double> dated;
-  if (whole.size() >= 10) dated = Moment(whole.substr(0, 8), whole.substr(8));
-  if (dated && zone.empty()) return *dated;
-  // A moment with an offset may be by another clock than the times of the scan, and their date is
-  // that of their own clock; the time alone is by theirs.
-  if (auto seconds = SecondsOfDay(pet.injection_time)) {
-    double moment = std::floor(reference / kDay) * kDay + *seconds;
-    // Injected before midnight, scanned after it.
-    return moment > reference ? moment - kDay : moment;
-  }
-  if (!dated) {
-    return Refused("SUV_TIME_MISSING", "the time of the injection is missing or no time");
-  }
-  auto ahead = SecondsAhead(zone), scan_ahead = SecondsAhead(pet.timezone);
-  if (!ahead || !scan_ahead) {
+  if (!time) {
+    if (!dated) {
+      return Refused("SUV_TIME_MISSING", "the time of the injection is missing or no time");
+    }
     return Refused("SUV_TIME_IMPLAUSIBLE",
                    "the injection has a time zone and the scan has none: their clocks cannot be "
                    "compared");
   }
-  return *dated - *ahead + *scan_ahead;
+  std::vector<double> out;
+  if (dated && ahead) {
+    // The time alone is by the scan's clock: it was then what it is where the scan's clock is one
+    // of the world's.
+    const double universal = *dated - *ahead;
+    for (double of_day = std::floor(universal / kDay) - 1; of_day * kDay <= universal + kDay;
+         ++of_day) {
+      const double moment = of_day * kDay + *time;
+      if (moment - universal >= kMostBehind && moment - universal <= kMostAhead) {
+        out.push_back(moment);
+      }
+    }
+    return out;
+  }
+  for (double of_day = std::floor(reference / kDay); of_day * kDay + *time >= reference - longest;
+       --of_day) {
+    // A date by a clock that cannot be compared is still within a day.
+    if (day && std::abs(of_day - *day) > 1) continue;
+    out.push_back(of_day * kDay + *time);
+    if (out.size() > 2) break;  // more days than one are too many, however many they are
+  }
+  return out;
+}
+
+absl::StatusOr<double> InjectionMoment(const dicom::PetHeader& pet, double reference,
+                                       double half_life) {
+  const double longest = kMaxHalfLives * half_life;
+  ASSIGN_OR_RETURN(std::vector<double> moments, InjectionMoments(pet, reference, longest));
+  std::erase_if(moments,
+                [&](double moment) { return moment > reference || moment < reference - longest; });
+  if (moments.empty()) {
+    return Refused("SUV_TIME_IMPLAUSIBLE",
+                   "the injection is after the scan, or more than ten half-lives before it");
+  }
+  if (moments.size() > 1) {
+    return Refused("SUV_TIME_AMBIGUOUS",
+                   "the day of the injection is not known, and the tracer lives long enough for "
+                   "more than one; Radiopharmaceutical Start DateTime would tell");
+  }
+  return moments[0];
 }
 
 absl::StatusOr<double> Weight(const dicom::PetHeader& pet) {
@@ -212,13 +271,20 @@ absl::StatusOr<SuvFactor> ComputeSuvFactor(const dicom::PetHeader& pet, SuvKind 
   }
   RETURN_IF_ERROR(CheckCorrections(pet));
   ASSIGN_OR_RETURN(double weight, Weight(pet));
+  if (pet.drugs > 1) {
+    return Refused(
+        "SUV_DOSE_AMBIGUOUS",
+        "the series names more than one radiopharmaceutical: the activity of each is not "
+        "known");
+  }
   if (!pet.dose_bq || *pet.dose_bq <= 0) {
     return Refused("SUV_DOSE_MISSING", "the injected dose is missing or not positive");
   }
-  // Some devices write MBq in spite of the standard; nobody is given less than 10 kBq.
-  if (*pet.dose_bq < 1e4) {
-    return Refused("SUV_DOSE_MISSING",
-                   "the injected dose is too small to be in becquerel as the standard asks");
+  // Some devices write MBq or kBq in spite of the standard.
+  if (*pet.dose_bq < kLeastDose || *pet.dose_bq > kMostDose) {
+    return Refused("SUV_DOSE_IMPLAUSIBLE",
+                   "the injected dose is not one of a PET scan in becquerel, as the standard asks; "
+                   "is it in MBq, kBq or mCi?");
   }
   out.decayed_dose_bq = *pet.dose_bq;
   if (pet.decay_correction == "ADMIN") {
@@ -228,13 +294,15 @@ absl::StatusOr<SuvFactor> ComputeSuvFactor(const dicom::PetHeader& pet, SuvKind 
     if (!pet.half_life_s || *pet.half_life_s <= 0) {
       return Refused("SUV_HALF_LIFE_MISSING", "the half-life of the radionuclide is missing");
     }
-    ASSIGN_OR_RETURN(double reference, ReferenceMoment(pet, *pet.half_life_s));
-    ASSIGN_OR_RETURN(double injection, InjectionMoment(pet, reference));
-    out.decay_time_s = reference - injection;
-    if (out.decay_time_s < 0 || out.decay_time_s > kMaxHalfLives * *pet.half_life_s) {
-      return Refused("SUV_TIME_IMPLAUSIBLE",
-                     "the injection is after the scan, or more than ten half-lives before it");
+    if (*pet.half_life_s < kLeastHalfLife || *pet.half_life_s > kMostHalfLife) {
+      return Refused(
+          "SUV_HALF_LIFE_IMPLAUSIBLE",
+          "the half-life is not one of a PET tracer in seconds, as the standard asks; is "
+          "it in minutes or hours?");
     }
+    ASSIGN_OR_RETURN(double reference, ReferenceMoment(pet, *pet.half_life_s));
+    ASSIGN_OR_RETURN(double injection, InjectionMoment(pet, reference, *pet.half_life_s));
+    out.decay_time_s = reference - injection;
     out.decayed_dose_bq *= std::exp2(-out.decay_time_s / *pet.half_life_s);
   } else {
     return Refused("SUV_DECAY_UNKNOWN",

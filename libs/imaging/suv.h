@@ -28,12 +28,20 @@ struct SuvFactor {
 };
 
 // The factor for a series with this header. Dates need only be consistent with each other: shifted
-// dates give the same result. An injection time without a date is of the day of the scan, or of the
-// day before when it is later than the scan; it is also what counts beside a date and time with an
-// offset from UTC, which alone needs the scan's Timezone Offset From UTC.
+// dates give the same result.
+// When was the injection? By the scan's clock, not after the scan and at most ten half-lives
+// before:
+// - Radiopharmaceutical Start DateTime decides. With an offset from UTC it is brought to the scan's
+//   clock by Timezone Offset From UTC; when the scan has none, Radiopharmaceutical Start Time,
+//   which is by the scan's clock, is taken on the day that fits it. A date alone has that time too.
+// - Radiopharmaceutical Start Time without a date is taken on the only day that is possible: that
+//   of the scan or, over midnight, the one before. Where the tracer lives long enough for two days
+//   (beyond 2.4 hours always) the series is refused.
 // Errors, all FAILED_PRECONDITION: SUV_UNITS_UNSUPPORTED, SUV_NOT_CORRECTED (attenuation or decay),
-// SUV_DECAY_UNKNOWN, SUV_DOSE_MISSING, SUV_HALF_LIFE_MISSING, SUV_WEIGHT_MISSING,
-// SUV_HEIGHT_MISSING, SUV_SEX_MISSING, SUV_TIME_MISSING, SUV_TIME_IMPLAUSIBLE.
+// SUV_DECAY_UNKNOWN, SUV_DOSE_MISSING, SUV_DOSE_IMPLAUSIBLE (below 1 MBq or above 10 GBq),
+// SUV_DOSE_AMBIGUOUS (more than one radiopharmaceutical), SUV_HALF_LIFE_MISSING,
+// SUV_HALF_LIFE_IMPLAUSIBLE (below a minute or above ten days), SUV_WEIGHT_MISSING,
+// SUV_HEIGHT_MISSING, SUV_SEX_MISSING, SUV_TIME_MISSING, SUV_TIME_IMPLAUSIBLE, SUV_TIME_AMBIGUOUS.
 absl::StatusOr<SuvFactor> ComputeSuvFactor(const dicom::PetHeader& pet, SuvKind kind);
 
 // Multiplies every voxel.

@@ -108,6 +108,85 @@ TEST_CASE("suv: an injection by another clock than the scan's is put right or re
           }) == Approx(expected));
 }
 
+// 37 MBq of zirconium-89, half-life 78.4 h, four days and an hour before the scan.
+void Zirconium(PetHeader& pet) {
+  pet.dose_bq = 3.7e7;
+  pet.half_life_s = 282240;
+  pet.injection_time = std::string("140000");
+}
+
+TEST_CASE("suv: a tracer that lives for days is decayed by its days") {
+  // 97 h are 349,200 s; 2^(-349200/282240) = 0.42419. 70,000 g / (37 MBq · 0.42419) = 0.0044601.
+  const double expected = 70000 / (3.7e7 * std::pow(2.0, -349200 / 282240.0));
+  REQUIRE(expected == Approx(0.0044601).epsilon(1e-4));
+  REQUIRE(Factor([](auto& p) {
+            Zirconium(p);
+            p.injection_date_time = std::string("20200306140000");
+          }) == Approx(expected));
+  // With an offset, the time alone beside it, and a scan that says what its clock is.
+  REQUIRE(Factor([](auto& p) {
+            Zirconium(p);
+            p.injection_date_time = std::string("20200306140000+0100");
+            p.timezone = std::string("+0100");
+          }) == Approx(expected));
+  REQUIRE(Factor([](auto& p) {
+            Zirconium(p);
+            p.injection_date_time = std::string("20200306080000-0500");
+            p.timezone = std::string("+0100");
+          }) == Approx(expected));
+  // A scan that does not: 13:00 UTC was 14:00 by its clock on the same day.
+  REQUIRE(Factor([](auto& p) {
+            Zirconium(p);
+            p.injection_date_time = std::string("20200306140000+0100");
+          }) == Approx(expected));
+  // 23:00 on the 5th by UTC was 09:00 on the 6th in Sydney; 349,200 s and 5 hours before.
+  REQUIRE(Factor([](auto& p) {
+            Zirconium(p);
+            p.injection_time = std::string("090000");
+            p.injection_date_time = std::string("20200305230000+0000");
+          }) == Approx(70000 / (3.7e7 * std::pow(2.0, -(349200 + 18000) / 282240.0))));
+  // A date without a time is that of the time alone.
+  REQUIRE(Factor([](auto& p) {
+            Zirconium(p);
+            p.injection_date_time = std::string("20200306");
+          }) == Approx(expected));
+}
+
+TEST_CASE("suv: a day that is not known is not guessed when the tracer lives that long") {
+  auto refused = [](const char* reason, const std::function<void(PetHeader&)>& change) {
+    PetHeader pet = Header();
+    change(pet);
+    REQUIRE_REASON(ComputeSuvFactor(pet, SuvKind::kBodyWeight),
+                   absl::StatusCode::kFailedPrecondition, reason);
+  };
+  refused("SUV_TIME_AMBIGUOUS", Zirconium);
+  // Copper-64, 12.7 h, half a minute after the series began: not the day before.
+  auto copper = [](auto& p) {
+    p.half_life_s = 45720;
+    p.injection_time = std::string("150030");
+  };
+  refused("SUV_TIME_AMBIGUOUS", copper);
+  refused("SUV_TIME_IMPLAUSIBLE", [&](auto& p) {
+    copper(p);
+    p.injection_date_time = std::string("20200310150030");
+  });
+  // A clock that is 11 hours behind UTC or 13 ahead of it: two days fit.
+  refused("SUV_TIME_AMBIGUOUS", [](auto& p) {
+    Zirconium(p);
+    p.injection_date_time = std::string("20200306010000+0000");
+  });
+  // After the scan by any clock.
+  refused("SUV_TIME_IMPLAUSIBLE", [](auto& p) {
+    Zirconium(p);
+    p.injection_date_time = std::string("20200312140000+0000");
+  });
+  // Scandium-44 lives 3.97 h: an hour or 25 hours ago.
+  refused("SUV_TIME_AMBIGUOUS", [](auto& p) { p.half_life_s = 14292; });
+  // Of fluorine-18 nothing is left after a day, and the day is clear.
+  REQUIRE(Factor([](auto&) {}) == Approx(70000 / kDecayed));
+  refused("SUV_TIME_IMPLAUSIBLE", [](auto& p) { p.injection_time = std::string("150030"); });
+}
+
 TEST_CASE("suv: a series time of a later processing is not the scan's") {
   auto processed = [](auto& p) {
     p.series_time = std::string("190000");
@@ -153,7 +232,12 @@ TEST_CASE("suv: no number without everything it rests on") {
       {"SUV_NOT_CORRECTED", [](auto& p) { p.corrections = {"ATTN"}; }},
       {"SUV_DECAY_UNKNOWN", [](auto& p) { p.decay_correction = std::string("NONE"); }},
       {"SUV_DOSE_MISSING", [](auto& p) { p.dose_bq.reset(); }},
-      {"SUV_DOSE_MISSING", [](auto& p) { p.dose_bq = 400; }},  // MBq
+      {"SUV_DOSE_IMPLAUSIBLE", [](auto& p) { p.dose_bq = 400; }},     // MBq
+      {"SUV_DOSE_IMPLAUSIBLE", [](auto& p) { p.dose_bq = 370000; }},  // kBq
+      {"SUV_DOSE_IMPLAUSIBLE", [](auto& p) { p.dose_bq = 4e11; }},
+      {"SUV_DOSE_AMBIGUOUS", [](auto& p) { p.drugs = 2; }},
+      {"SUV_HALF_LIFE_IMPLAUSIBLE", [](auto& p) { p.half_life_s = 1.83; }},     // hours
+      {"SUV_HALF_LIFE_IMPLAUSIBLE", [](auto& p) { p.half_life_s = 6.586e6; }},  // ms
       {"SUV_HALF_LIFE_MISSING", [](auto& p) { p.half_life_s.reset(); }},
       {"SUV_WEIGHT_MISSING", [](auto& p) { p.weight_kg = 0; }},
       {"SUV_TIME_MISSING", [](auto& p) { p.injection_time = std::string(""); }},
