@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -104,19 +105,21 @@ class FolderStore final : public ObjectStore {
   absl::StatusOr<std::string> LocalPath(const std::string& name) override {
     if (!IsObjectName(name)) return NameInvalid();
     std::string path = Path(name);
-    if (access(path.c_str(), F_OK) != 0) return NotFound(name);
+    if (access(path.c_str(), F_OK) != 0) return WhyNotThere(name, errno);
     return path;
   }
 
   absl::StatusOr<bool> Exists(const std::string& name) override {
-    if (!IsObjectName(name)) return NameInvalid();
-    return access(Path(name).c_str(), F_OK) == 0;
+    absl::StatusOr<std::string> path = LocalPath(name);
+    if (absl::IsNotFound(path.status())) return false;
+    RETURN_IF_ERROR(path.status());
+    return true;
   }
 
   absl::StatusOr<uint64_t> Size(const std::string& name) override {
     ASSIGN_OR_RETURN(std::string path, LocalPath(name));
     struct stat info{};
-    if (stat(path.c_str(), &info) != 0) return NotFound(name);
+    if (stat(path.c_str(), &info) != 0) return WhyNotThere(name, errno);
     return static_cast<uint64_t>(info.st_size);
   }
 
@@ -138,6 +141,18 @@ class FolderStore final : public ObjectStore {
   }
 
  private:
+  // An object is absent only from a store that is there: a volume that is not mounted, or a disk
+  // that fails, says nothing of what it holds.
+  absl::Status WhyNotThere(const std::string& name, int error) const {
+    if (error == ENOENT) {
+      if (access(root_.c_str(), F_OK) == 0) return NotFound(name);
+      error = errno;
+    }
+    return base::Error(absl::StatusCode::kUnavailable, "OBJECTS_UNAVAILABLE",
+                       absl::StrCat("the folder of the objects cannot be looked into: ",
+                                    std::strerror(error), "; see that its volume is mounted"));
+  }
+
   // A file on its way in.
   struct Arrival {
     std::string name;

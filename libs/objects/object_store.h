@@ -38,9 +38,10 @@ class ObjectStore {
   virtual std::vector<absl::StatusOr<std::string>> PutFiles(
       const std::vector<FileToPut>& files) = 0;
 
-  // The whole object. Errors: NOT_FOUND (OBJECT_NOT_FOUND), INVALID_ARGUMENT (OBJECT_NAME_INVALID),
-  // RESOURCE_EXHAUSTED (FILE_TOO_LARGE) past `limit`, DATA_LOSS (OBJECT_CORRUPT) when the bytes do
-  // not have this name.
+  // The whole object. Errors: NOT_FOUND (OBJECT_NOT_FOUND) when the store is there and has no such
+  // object, UNAVAILABLE (OBJECTS_UNAVAILABLE) when it cannot be looked into, INVALID_ARGUMENT
+  // (OBJECT_NAME_INVALID), RESOURCE_EXHAUSTED (FILE_TOO_LARGE) past `limit`, DATA_LOSS
+  // (OBJECT_CORRUPT) when the bytes do not have this name.
   virtual absl::StatusOr<std::string> Get(const std::string& sha256,
                                           uint64_t limit = 1ull << 30) = 0;
 
@@ -48,8 +49,9 @@ class ObjectStore {
   // not checked. Errors as Get.
   virtual absl::StatusOr<std::string> LocalPath(const std::string& sha256) = 0;
 
+  // Errors: UNAVAILABLE (OBJECTS_UNAVAILABLE), INVALID_ARGUMENT (OBJECT_NAME_INVALID).
   virtual absl::StatusOr<bool> Exists(const std::string& sha256) = 0;
-  // Bytes. Errors: NOT_FOUND (OBJECT_NOT_FOUND).
+  // Bytes. Errors: as Exists, NOT_FOUND (OBJECT_NOT_FOUND).
   virtual absl::StatusOr<uint64_t> Size(const std::string& sha256) = 0;
   // OK when it is gone, also when it was not there.
   virtual absl::Status Remove(const std::string& sha256) = 0;

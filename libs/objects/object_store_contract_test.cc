@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every object store must do; run on each implementation.
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -79,6 +80,30 @@ TEST_CASE("object store contract: folder") {
   testing::TemporaryFolder folder;
   REQUIRE_VALUE(auto store, OpenFolder(folder / "objects"));
   CheckContract(*store, folder.path());
+}
+
+TEST_CASE("object store: an object is absent only from a store that is there") {
+  testing::TemporaryFolder folder;
+  REQUIRE_VALUE(auto store, OpenFolder(folder / "objects"));
+  REQUIRE_VALUE(std::string name, store->Put("abc"));
+  auto away = [&] {
+    constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
+    REQUIRE_REASON(store->LocalPath(name), kUnavailable, "OBJECTS_UNAVAILABLE");
+    REQUIRE_REASON(store->Get(name), kUnavailable, "OBJECTS_UNAVAILABLE");
+    REQUIRE_REASON(store->Size(name), kUnavailable, "OBJECTS_UNAVAILABLE");
+    REQUIRE_REASON(store->Exists(name), kUnavailable, "OBJECTS_UNAVAILABLE");
+  };
+  // The whole store, as when its volume is not mounted.
+  std::filesystem::rename(folder / "objects", folder / "elsewhere");
+  away();
+  std::filesystem::rename(folder / "elsewhere", folder / "objects");
+  CHECK(store->LocalPath(name).ok());
+  // A part of it that is no folder any more.
+  const std::string part = folder / "objects/" + name.substr(0, 2);
+  std::filesystem::rename(part, folder / "part");
+  REQUIRE_REASON(store->LocalPath(name), absl::StatusCode::kNotFound, "OBJECT_NOT_FOUND");
+  REQUIRE_OK(base::WriteFileAtomically(part, "a file"));
+  away();
 }
 
 TEST_CASE("object store: bytes that changed on disk are noticed, not served") {

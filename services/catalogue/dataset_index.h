@@ -29,9 +29,8 @@ class DatasetIndex {
       : node_(std::move(node)), registry_(registry), store_(store), current_(current) {}
 
   // The patients, studies, series and objects of those versions among `names` that are this node's
-  // and not withdrawn; of the objects those that are still released. Patients have the same row
-  // numbers as in the node's index. nullptr when there is no such version.
-  // Errors: those of the store.
+  // and not withdrawn. Patients have the same row numbers as in the node's index. nullptr when
+  // there is no such version. Errors: those of the store.
   absl::StatusOr<std::shared_ptr<const Index>> Of(const std::vector<std::string>& names);
 
  private:

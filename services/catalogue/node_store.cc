@@ -2,7 +2,6 @@
 #include "services/catalogue/node_store.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -16,10 +15,8 @@
 namespace oncomesh::catalogue {
 namespace {
 
-using nlohmann::json;
 using soci::into;
 using soci::use;
-using terminology::Level;
 
 // Values are a JSON object per row: which variables there are is the registry's affair, not the
 // schema's. The numbers of patients are never used again, so that an index row means one patient
@@ -47,29 +44,14 @@ const std::vector<store::Migration>& Schema() {
         "position BIGINT NOT NULL, patient_code TEXT NOT NULL, study_uid TEXT NOT NULL, "
         "series_uid TEXT NOT NULL, sop_uid TEXT NOT NULL, sha256 TEXT NOT NULL, "
         "bytes BIGINT NOT NULL, modality TEXT NOT NULL, PRIMARY KEY (dataset, version, position))",
-        "CREATE INDEX dataset_items_of_object ON dataset_items (sha256)"}}};
+        "CREATE INDEX dataset_items_of_object ON dataset_items (sha256)"}},
+      // Of what was passed over before there was this table only the number is known, so the feed
+      // is read again.
+      {"what was passed over",
+       {"CREATE TABLE passed_over (sequence BIGINT PRIMARY KEY, kind TEXT NOT NULL, "
+        "sha256 TEXT NOT NULL, why TEXT NOT NULL, items BIGINT NOT NULL)",
+        "DELETE FROM settings WHERE name IN ('cursor', 'unreadable')"}}};
   return schema;
-}
-
-std::string ToText(const Values& values) { return json(values).dump(); }
-
-Values FromText(const std::string& text) {
-  json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  Values out;
-  if (!parsed.is_object()) return out;
-  for (const auto& [name, value] : parsed.items()) {
-    if (value.is_string()) out[name] = value.get<std::string>();
-  }
-  return out;
-}
-
-// The next number of a counter, from 1.
-long long NextId(soci::session& sql, const std::string& name) {
-  long long value = 0;
-  sql << "INSERT INTO counters (name, value) VALUES (:n, 1) ON CONFLICT (name) DO UPDATE SET "
-         "value = counters.value + 1 RETURNING value",
-      use(name), into(value);
-  return value;
 }
 
 void SetSetting(soci::session& sql, const std::string& name, const std::string& value) {
@@ -89,178 +71,31 @@ int64_t GetNumber(soci::session& sql, const std::string& name) {
   return absl::SimpleAtoi(GetSetting(sql, name), &out) ? out : 0;
 }
 
-// One row of patients, studies or series while a batch is applied.
-struct Row {
-  long long id = 0;
-  long long parent = 0;
-  Values values;
-  bool touched = false;
-};
+constexpr char kObjectText[] = "OBJECT";
+constexpr char kTableText[] = "TABLE";
 
-// Applies changes within one transaction, with the rows of the batch kept at hand.
-class Batch {
- public:
-  explicit Batch(soci::session& sql) : sql_(sql) {}
-
-  void Add(const IndexChange& change, Applied& applied) {
-    switch (change.kind) {
-      case IndexChange::Kind::kObject:
-        AddObject(change, applied);
-        return;
-      case IndexChange::Kind::kWithdrawn:
-        Withdraw(change.sop_instance_uid, applied);
-        return;
-      case IndexChange::Kind::kClinical: {
-        AddClinical(change, applied);
-        return;
-      }
-    }
+std::string WhyText(PassedOver::Why why) {
+  switch (why) {
+    case PassedOver::Why::kAbsent:
+      return "ABSENT";
+    case PassedOver::Why::kUnreadable:
+      return "UNREADABLE";
+    case PassedOver::Why::kConflict:
+      return "CONFLICT";
+    case PassedOver::Why::kRows:
+      return "ROWS";
   }
+  return "";
+}
 
-  void Flush() {
-    Flush("patients", patients_);
-    Flush("studies", studies_);
-    Flush("series", series_);
-  }
-
- private:
-  Row& Patient(const std::string& code) {
-    auto [found, fresh] = patients_.try_emplace(code);
-    Row& row = found->second;
-    if (!fresh) return row;
-    std::string values;
-    sql_ << "SELECT id, attributes FROM patients WHERE code = :c", use(code), into(row.id),
-        into(values);
-    if (sql_.got_data()) {
-      row.values = FromText(values);
-    } else {
-      row.id = NextId(sql_, "patients");
-      sql_ << "INSERT INTO patients (id, code, attributes, clinical) VALUES (:i, :c, '{}', '{}')",
-          use(row.id), use(code);
-    }
-    return row;
-  }
-
-  // A study or series; nullptr when it belongs to another parent.
-  Row* Child(const char* table, const char* parent_column, std::map<std::string, Row>& rows,
-             const std::string& uid, long long parent) {
-    auto [found, fresh] = rows.try_emplace(uid);
-    Row& row = found->second;
-    if (fresh) {
-      std::string values;
-      sql_ << "SELECT id, " << parent_column << ", attributes FROM " << table << " WHERE uid = :u",
-          use(uid), into(row.id), into(row.parent), into(values);
-      if (sql_.got_data()) {
-        row.values = FromText(values);
-      } else {
-        row.id = NextId(sql_, table);
-        row.parent = parent;
-        sql_ << "INSERT INTO " << table << " (id, " << parent_column
-             << ", uid, attributes) VALUES (:i, :p, :u, '{}')",
-            use(row.id), use(parent), use(uid);
-      }
-    }
-    return row.parent == parent ? &row : nullptr;
-  }
-
-  void AddObject(const IndexChange& change, Applied& applied) {
-    const ReleasedHeader& header = change.header;
-    Row* series = nullptr;
-    Row& patient = Patient(header.patient_code);
-    Row* study = Child("studies", "patient_id", studies_, header.study_uid, patient.id);
-    if (study != nullptr) {
-      series = Child("series", "study_id", series_, header.series_uid, study->id);
-    }
-    if (series == nullptr) {
-      ++applied.conflicts;
-      if (study != nullptr) RemoveEmptyStudy(study->id);
-      RemoveEmpty(patient.id);
-      return;
-    }
-    Merge(header, Level::kPatient, patient);
-    Merge(header, Level::kStudy, *study);
-    Merge(header, Level::kSeries, *series);
-    auto bytes = static_cast<long long>(header.bytes);
-    sql_ << "INSERT INTO instances (uid, series_id, sha256, bytes) VALUES (:u, :s, :h, :b) "
-            "ON CONFLICT (uid) DO UPDATE SET series_id = excluded.series_id, "
-            "sha256 = excluded.sha256, bytes = excluded.bytes",
-        use(header.sop_instance_uid), use(series->id), use(change.sha256), use(bytes);
-    applied.changed = true;
-  }
-
-  // What is said last of a variable counts; of what is not said this time the earlier value stays,
-  // for one row of a patient seldom says everything.
-  void AddClinical(const IndexChange& change, Applied& applied) {
-    Row& patient = Patient(change.patient_code);
-    std::string text;
-    sql_ << "SELECT clinical FROM patients WHERE id = :i", use(patient.id), into(text);
-    Values values = FromText(text);
-    for (const auto& [name, value] : change.clinical) {
-      auto [found, fresh] = values.emplace(name, value);
-      if (fresh || found->second == value) continue;
-      found->second = value;
-      ++applied.replaced;
-    }
-    text = ToText(values);
-    sql_ << "UPDATE patients SET clinical = :c WHERE id = :i", use(text), use(patient.id);
-    applied.changed = true;
-  }
-
-  // The first object of a row that has a value gives it, so the order of the feed decides alone.
-  static void Merge(const ReleasedHeader& header, Level level, Row& row) {
-    auto values = header.values.find(level);
-    if (values == header.values.end()) return;
-    for (const auto& [name, value] : values->second) {
-      if (row.values.emplace(name, value).second) row.touched = true;
-    }
-  }
-
-  void Withdraw(const std::string& uid, Applied& applied) {
-    // Rows of the batch may go: they are written first and read again afterwards.
-    Flush();
-    long long series = 0, study = 0, patient = 0;
-    sql_ << "SELECT s.id, t.id, t.patient_id FROM instances i JOIN series s ON s.id = i.series_id "
-            "JOIN studies t ON t.id = s.study_id WHERE i.uid = :u",
-        use(uid), into(series), into(study), into(patient);
-    if (!sql_.got_data()) return;
-    sql_ << "DELETE FROM instances WHERE uid = :u", use(uid);
-    sql_ << "DELETE FROM series WHERE id = :i AND NOT EXISTS (SELECT 1 FROM instances WHERE "
-            "series_id = :j)",
-        use(series), use(series);
-    RemoveEmptyStudy(study);
-    RemoveEmpty(patient);
-    applied.changed = true;
-  }
-
-  void RemoveEmptyStudy(long long study) {
-    sql_ << "DELETE FROM studies WHERE id = :i AND NOT EXISTS (SELECT 1 FROM series WHERE "
-            "study_id = :j)",
-        use(study), use(study);
-  }
-
-  // Removes a patient who has neither studies nor clinical data.
-  void RemoveEmpty(long long patient) {
-    Flush();
-    sql_ << "DELETE FROM patients WHERE id = :i AND clinical = '{}' AND NOT EXISTS (SELECT 1 FROM "
-            "studies WHERE patient_id = :j)",
-        use(patient), use(patient);
-    patients_.clear();
-    studies_.clear();
-    series_.clear();
-  }
-
-  void Flush(const char* table, std::map<std::string, Row>& rows) {
-    for (auto& [key, row] : rows) {
-      if (!row.touched) continue;
-      row.touched = false;
-      std::string text = ToText(row.values);
-      sql_ << "UPDATE " << table << " SET attributes = :a WHERE id = :i", use(text), use(row.id);
-    }
-  }
-
-  soci::session& sql_;
-  std::map<std::string, Row> patients_, studies_, series_;
-};
+void Note(soci::session& sql, const PassedOver& one) {
+  const bool table = one.event.kind == Released::Kind::kClinicalTable;
+  const std::string kind = table ? kTableText : kObjectText, why = WhyText(one.why);
+  long long sequence = one.event.sequence, items = one.items;
+  sql << "INSERT INTO passed_over (sequence, kind, sha256, why, items) VALUES (:s, :k, :h, :w, :i) "
+         "ON CONFLICT (sequence) DO UPDATE SET why = excluded.why, items = excluded.items",
+      use(sequence), use(kind), use(one.event.sha256), use(why), use(items);
+}
 
 absl::Status NotFound() {
   return base::Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
@@ -291,20 +126,63 @@ absl::StatusOr<std::unique_ptr<NodeStore>> NodeStore::Open(const std::string& ur
   return std::unique_ptr<NodeStore>(new NodeStore(std::move(database)));
 }
 
-absl::StatusOr<Applied> NodeStore::Apply(const std::vector<IndexChange>& changes, int64_t cursor,
-                                         int64_t unreadable) {
+absl::StatusOr<Applied> NodeStore::Apply(const std::vector<IndexChange>& changes,
+                                         const std::vector<PassedOver>& passed_over,
+                                         absl::optional<int64_t> cursor) {
   Applied applied;
   RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) {
     applied = Applied();
-    Batch batch(sql);
-    for (const IndexChange& change : changes) batch.Add(change, applied);
+    IndexBatch batch(sql);
+    long long last = 0;
+    for (const IndexChange& change : changes) {
+      const long long sequence = change.event.sequence;
+      // A table makes a change for each of its rows.
+      if (sequence != last) sql << "DELETE FROM passed_over WHERE sequence = :s", use(sequence);
+      last = sequence;
+      batch.Add(change, applied);
+    }
     batch.Flush();
-    SetSetting(sql, "cursor", absl::StrCat(cursor));
-    SetSetting(sql, "unreadable",
-               absl::StrCat(GetNumber(sql, "unreadable") + unreadable + applied.conflicts));
+    for (const PassedOver& one : passed_over) Note(sql, one);
+    for (const PassedOver& one : applied.conflicts) Note(sql, one);
+    if (cursor.has_value()) SetSetting(sql, "cursor", absl::StrCat(*cursor));
     return absl::OkStatus();
   }));
   return applied;
+}
+
+absl::StatusOr<std::vector<PassedOver>> NodeStore::ToTryAgain(bool absent_only, int64_t after,
+                                                              int limit) {
+  std::vector<PassedOver> out;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
+    out.clear();
+    long long begin = after;
+    const std::string first = WhyText(PassedOver::Why::kAbsent);
+    const std::string second = absent_only ? first : WhyText(PassedOver::Why::kUnreadable);
+    soci::rowset<soci::row> rows =
+        (sql.prepare << "SELECT sequence, kind, sha256, why FROM passed_over WHERE sequence > :s "
+                        "AND (why = :a OR why = :b) ORDER BY sequence LIMIT :l",
+         use(begin), use(first), use(second), use(limit));
+    for (const soci::row& row : rows) {
+      PassedOver& one = out.emplace_back();
+      one.event.sequence = row.get<long long>(0);
+      one.event.kind = row.get<std::string>(1) == kTableText ? Released::Kind::kClinicalTable
+                                                             : Released::Kind::kObject;
+      one.event.sha256 = row.get<std::string>(2);
+      one.why = row.get<std::string>(3) == first ? PassedOver::Why::kAbsent
+                                                 : PassedOver::Why::kUnreadable;
+    }
+    return absl::OkStatus();
+  }));
+  return out;
+}
+
+absl::Status NodeStore::TurnBack(int64_t sequence) {
+  return database_->Transact([&](soci::session& sql) {
+    long long from = sequence;
+    sql << "DELETE FROM passed_over WHERE sequence >= :s", use(from);
+    SetSetting(sql, "cursor", absl::StrCat(std::min(GetNumber(sql, "cursor"), sequence - 1)));
+    return absl::OkStatus();
+  });
 }
 
 absl::Status NodeStore::UseRegistry(const std::string& fingerprint) {
@@ -316,25 +194,36 @@ absl::Status NodeStore::UseRegistry(const std::string& fingerprint) {
     sql << "UPDATE patients SET attributes = '{}', clinical = '{}'";
     sql << "UPDATE studies SET attributes = '{}'";
     sql << "UPDATE series SET attributes = '{}'";
+    sql << "DELETE FROM passed_over";
     SetSetting(sql, "cursor", "0");
-    SetSetting(sql, "unreadable", "0");
     return absl::OkStatus();
   });
+}
+
+absl::StatusOr<int64_t> NodeStore::Cursor() {
+  int64_t out = 0;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
+    out = GetNumber(sql, "cursor");
+    return absl::OkStatus();
+  }));
+  return out;
 }
 
 absl::StatusOr<v1::IndexStatus> NodeStore::Status() {
   v1::IndexStatus out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
-    long long patients = 0, studies = 0, series = 0, objects = 0;
+    long long patients = 0, studies = 0, series = 0, objects = 0, unreadable = 0;
+    // A sum of BIGINT is NUMERIC in PostgreSQL.
     sql << "SELECT (SELECT COUNT(*) FROM patients), (SELECT COUNT(*) FROM studies), "
-           "(SELECT COUNT(*) FROM series), (SELECT COUNT(*) FROM instances)",
-        into(patients), into(studies), into(series), into(objects);
+           "(SELECT COUNT(*) FROM series), (SELECT COUNT(*) FROM instances), "
+           "(SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT) FROM passed_over)",
+        into(patients), into(studies), into(series), into(objects), into(unreadable);
     out.set_patients(patients);
     out.set_studies(studies);
     out.set_series(series);
     out.set_objects(objects);
     out.set_cursor(GetNumber(sql, "cursor"));
-    out.set_unreadable(GetNumber(sql, "unreadable"));
+    out.set_unreadable(unreadable);
     return absl::OkStatus();
   }));
   return out;

@@ -5,45 +5,25 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "libs/store/database.h"
 #include "libs/terminology/registry.h"
 #include "oncomesh/catalogue/v1/catalogue.pb.h"
 #include "oncomesh/catalogue/v1/node_catalogue.pb.h"
 #include "services/catalogue/dataset_name.h"
 #include "services/catalogue/index.h"
-#include "services/catalogue/released_header.h"
+#include "services/catalogue/index_batch.h"
 
 namespace oncomesh::catalogue {
 
 // FAILED_PRECONDITION (DATASET_WITHDRAWN).
 absl::Status WithdrawnError();
-
-using Values = std::map<std::string, std::string>;  // variable → value in its one spelling
-
-// A change to what is indexed.
-struct IndexChange {
-  enum class Kind { kObject, kWithdrawn, kClinical };
-  Kind kind = Kind::kObject;
-  ReleasedHeader header;         // kObject
-  std::string sha256;            // kObject
-  std::string sop_instance_uid;  // kWithdrawn
-  std::string patient_code;      // kClinical
-  Values clinical;               // kClinical; none of them empty
-};
-
-// What Apply did.
-struct Applied {
-  bool changed = false;
-  int64_t conflicts = 0;  // objects whose study or series belongs to somebody else already
-  int64_t replaced = 0;   // clinical values of which an earlier row said something else
-};
 
 // Any thread.
 class NodeStore {
@@ -52,16 +32,27 @@ class NodeStore {
   static absl::StatusOr<std::unique_ptr<NodeStore>> Open(const std::string& url,
                                                          const std::string& password_file = "");
 
-  // Makes the changes and moves the cursor, all or nothing. An object that is there already is
-  // replaced; a patient's clinical values are, one by one, by later ones. `unreadable` is added to
-  // the number kept.
-  absl::StatusOr<Applied> Apply(const std::vector<IndexChange>& changes, int64_t cursor,
-                                int64_t unreadable);
+  // Makes the changes, notes what was passed over and moves the cursor (none: it stays), all or
+  // nothing. An object
+  // that is there already is replaced; a patient's clinical values are, one by one, by later ones.
+  // What is changed by an event that was passed over before is passed over no longer.
+  absl::StatusOr<Applied> Apply(const std::vector<IndexChange>& changes,
+                                const std::vector<PassedOver>& passed_over,
+                                absl::optional<int64_t> cursor);
 
-  // Forgets every value, and moves the cursor to the start, when the values were taken with another
-  // registry than `fingerprint` names. Patients, studies, series and objects stay.
+  // Events that were passed over and may be readable now: absent objects, or these and the
+  // unreadable ones; at most `limit` after position `after`, in the order of the feed.
+  absl::StatusOr<std::vector<PassedOver>> ToTryAgain(bool absent_only, int64_t after, int limit);
+  // Moves the cursor back in front of `sequence`; what was passed over from there on is forgotten.
+  absl::Status TurnBack(int64_t sequence);
+
+  // Forgets every value and what was passed over, and moves the cursor to the start, when the
+  // values were taken with another registry than `fingerprint` names. Patients, studies, series and
+  // objects stay.
   absl::Status UseRegistry(const std::string& fingerprint);
 
+  // The position in the feed up to which everything was looked at.
+  absl::StatusOr<int64_t> Cursor();
   // Exact numbers.
   absl::StatusOr<v1::IndexStatus> Status();
 

@@ -15,17 +15,14 @@ struct Released {
     kObject,         // a DICOM object was released
     kClinicalTable,  // a pseudonymised clinical table; its values replace the patients' earlier
                      // ones
-    // A released DICOM object is no longer available. De-identification does not withdraw objects,
-    // so its feed has none of these; a feed that had would be followed.
-    kWithdrawn,
   };
   int64_t sequence = 0;  // position in the feed, ascending from 1
   Kind kind = Kind::kObject;
-  std::string sha256{};            // name in the object store
-  std::string sop_instance_uid{};  // kWithdrawn
+  std::string sha256{};  // name in the object store
 };
 
-// What de-identification has released, in the order in which it did. Any thread.
+// What de-identification has released, in the order in which it did. Nothing that was released is
+// taken back one by one: what may no longer be used is withdrawn as a dataset. Any thread.
 class ReleasedFeed {
  public:
   virtual ~ReleasedFeed() = default;

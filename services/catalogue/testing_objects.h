@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -62,7 +63,10 @@ class FakeFeed final : public ReleasedFeed {
     base::MutexLock lock(mutex_);
     fail_ = fail;
   }
+  // Called in front of every List, in the thread of it.
+  std::function<void()> before_list = [] {};
   absl::StatusOr<std::vector<Released>> List(int64_t after, int limit) override {
+    before_list();
     base::MutexLock lock(mutex_);
     if (fail_) {
       return base::Error(absl::StatusCode::kUnavailable, "RELEASED_FEED", "the feed is away");

@@ -130,6 +130,7 @@ class NodeApp final : public rpc::App {
     {
       base::MutexLock lock(mutex_);
       stopping_ = true;
+      indexer_.Stop();
       wake_.SignalAll();
     }
     if (follower_.joinable()) follower_.join();
@@ -142,11 +143,12 @@ class NodeApp final : public rpc::App {
     std::string last;
     while (true) {
       absl::Status status = indexer_.Sync().status();
+      base::MutexLock lock(mutex_);
+      if (stopping_) return;
       std::string now = status.ok() ? "" : base::ReasonOf(status);
       if (now != last && !status.ok()) base::LogError("index.sync_failed", status);
       last = now;
-      base::MutexLock lock(mutex_);
-      if (!stopping_) wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(sync_every_));
+      wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(sync_every_));
       if (stopping_) return;
     }
   }
