@@ -111,6 +111,23 @@ absl::StatusOr<Entry> EventLog::FindEvent(const std::string& event_id) const {
   return entry;
 }
 
+EventLog::Claim::Claim(EventLog& log, std::vector<uint64_t> tags)
+    : log_(log), tags_(std::move(tags)) {
+  base::MutexLock lock(log_.mutex_);
+  // All at once, so that two calls never wait for each other.
+  while (std::any_of(tags_.begin(), tags_.end(),
+                     [this](uint64_t tag) { return log_.claimed_.contains(tag); })) {
+    log_.released_.Wait(log_.mutex_);
+  }
+  log_.claimed_.insert(tags_.begin(), tags_.end());
+}
+
+EventLog::Claim::~Claim() {
+  base::MutexLock lock(log_.mutex_);
+  for (uint64_t tag : tags_) log_.claimed_.erase(tag);
+  if (!tags_.empty()) log_.released_.SignalAll();
+}
+
 absl::StatusOr<LoggedEvent> EventLog::Record(Event event) {
   AppendRequest request;
   *request.add_events() = std::move(event);
@@ -127,6 +144,11 @@ absl::StatusOr<AppendResponse> EventLog::Append(const AppendRequest& request) {
   std::vector<std::string> leaves;
   std::vector<LoggedEvent*> written;
   std::set<std::string> ids;
+  std::vector<uint64_t> tags;
+  for (const Event& wish : request.events()) {
+    if (!wish.event_id().empty()) tags.push_back(TagOf(wish.event_id()));
+  }
+  const Claim claim(*this, std::move(tags));
   for (const Event& wish : request.events()) {
     LoggedEvent* logged = out.add_events();
     *logged->mutable_event() = wish;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "libs/base/clock.h"
 #include "libs/base/mutex.h"
@@ -59,12 +60,27 @@ class EventLog {
   absl::StatusOr<std::optional<Entry>> FindRecent(const std::string& event_id);
   void Remember(uint64_t tag, uint64_t index);
 
+  // The ids of a call while it is written: a repeat waits for what becomes of the first.
+  class Claim {
+   public:
+    Claim(EventLog& log, std::vector<uint64_t> tags);
+    ~Claim();
+    Claim(const Claim&) = delete;
+    Claim& operator=(const Claim&) = delete;
+
+   private:
+    EventLog& log_;
+    const std::vector<uint64_t> tags_;
+  };
+
   const Options options_;
   const std::unique_ptr<Log> log_;
   base::Mutex mutex_;
   // The last entries by the tags of their ids, for repeated calls; oldest first in order_.
   absl::flat_hash_map<uint64_t, uint64_t> recent_ ABSL_GUARDED_BY(mutex_);
   std::deque<uint64_t> order_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<uint64_t> claimed_ ABSL_GUARDED_BY(mutex_);  // tags of ids being written
+  base::CondVar released_;
   absl::Time checkpoint_made_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 };
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -146,6 +148,31 @@ TEST_CASE("event log: the log fills in what is its own, and a repeated call writ
   REQUIRE_REASON(log->Append({}), StatusCode::kInvalidArgument, "EVENT_INVALID");
   REQUIRE_REASON(log->Record(Wish("")), StatusCode::kInvalidArgument, "EVENT_INVALID");
   CHECK(log->log().size() == 2);
+}
+
+TEST_CASE("event log: a call that is repeated while the first is written writes nothing") {
+  World world;
+  REQUIRE_VALUE(auto log, world.Open());
+  for (int round = 0; round < 50; ++round) {
+    audit::v1::AppendRequest request;
+    for (int i = 0; i < 3; ++i) {
+      *request.add_events() = Example();
+      request.mutable_events(i)->set_event_id(absl::StrCat("ev-", round, "-", i));
+    }
+    audit::v1::AppendRequest backwards = request;
+    backwards.mutable_events()->SwapElements(0, 2);
+    std::vector<std::thread> callers;
+    std::vector<int64_t> index(8);
+    for (int caller = 0; caller < 8; ++caller) {
+      callers.emplace_back([&, caller] {
+        auto response = log->Append(caller % 2 == 0 ? request : backwards);
+        if (response.ok()) index[caller] = response->events(1).index();
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    CHECK(std::set<int64_t>(index.begin(), index.end()).size() == 1);
+    CHECK(log->log().size() == static_cast<uint64_t>(3 * (round + 1)));
+  }
 }
 
 TEST_CASE("event log: lists newest first, by page and by filter") {

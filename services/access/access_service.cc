@@ -218,8 +218,14 @@ Status PeopleServiceImpl::WhoAmI(ServerContext* c, const v1::WhoAmIRequest* q,
 Status EnrolmentServiceImpl::CreateInvitation(ServerContext* c,
                                               const v1::CreateInvitationRequest* q,
                                               v1::CreateInvitationResponse* r) {
-  return guard_.Run(c, Full(kEnrolment, "CreateInvitation").c_str(), *q,
-                    [&](const Caller&) { return enrolment_.Invite(*q, *r); });
+  return guard_.Run(
+      c, Full(kEnrolment, "CreateInvitation").c_str(), *q, [&](const Caller& who) -> absl::Status {
+        RETURN_IF_ERROR(enrolment_.Invite(*q, *r));
+        who.Note("expires", absl::FormatTime(absl::RFC3339_sec,
+                                             absl::FromUnixSeconds(r->expire_time().seconds()),
+                                             absl::UTCTimeZone()));
+        return absl::OkStatus();
+      });
 }
 Status EnrolmentServiceImpl::Enrol(ServerContext* c, const v1::EnrolRequest* q,
                                    v1::EnrolResponse* r) {

@@ -238,6 +238,13 @@ absl::StatusOr<v1::Request> AccessStore::AddRequest(const v1::Request& request,
       return absl::OkStatus();
     }
     long long number = 0;
+    sql << "SELECT COUNT(*) FROM requests WHERE applicant = :a", use(request.applicant()),
+        into(number);
+    if (number >= kMostRequests) {
+      return base::Error(absl::StatusCode::kResourceExhausted, "REQUESTS_TOO_MANY",
+                         absl::StrCat("you have made ", number,
+                                      " requests, which is the most; talk to the committee"));
+    }
     sql << "SELECT COALESCE(MAX(number), 0) + 1 FROM requests", into(number);
     body = Encode(request);
     sql << "INSERT INTO requests (id, number, applicant, request_id, body) "
@@ -274,7 +281,9 @@ absl::StatusOr<v1::Request> AccessStore::ChangeRequest(
   return out;
 }
 
-absl::StatusOr<std::vector<v1::Request>> AccessStore::ListRequests(const std::string& after) {
+absl::StatusOr<std::vector<v1::Request>> AccessStore::ListRequests(const std::string& after,
+                                                                   int limit,
+                                                                   const std::string& applicant) {
   std::vector<v1::Request> out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
     out.clear();
@@ -289,9 +298,11 @@ absl::StatusOr<std::vector<v1::Request>> AccessStore::ListRequests(const std::st
       sql << "SELECT COALESCE(MAX(number), 0) + 1 FROM requests", into(below);
     }
     std::string body;
+    long long most = limit;
     soci::statement statement =
-        (sql.prepare << "SELECT body FROM requests WHERE number < :n ORDER BY number DESC",
-         use(below), into(body));
+        (sql.prepare << "SELECT body FROM requests WHERE number < :n AND (:a = '' OR applicant = "
+                        ":b) ORDER BY number DESC LIMIT :l",
+         use(below), use(applicant), use(applicant), use(most), into(body));
     statement.execute();
     while (statement.fetch()) {
       ASSIGN_OR_RETURN(v1::Request request, Decode<v1::Request>(body));
@@ -362,13 +373,13 @@ absl::StatusOr<int64_t> AccessStore::Epoch() {
   return epoch;
 }
 
-absl::StatusOr<int64_t> AccessStore::RaiseEpoch() {
-  long long epoch = 0;
-  RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) {
-    epoch = Raise(sql);
+absl::Status AccessStore::RaiseEpochTo(int64_t least) {
+  return database_->Transact([&](soci::session& sql) {
+    long long value = least;
+    sql << "UPDATE counters SET value = :v WHERE name = 'epoch' AND value < :w", use(value),
+        use(value);
     return absl::OkStatus();
-  }));
-  return epoch;
+  });
 }
 
 }  // namespace oncomesh::access

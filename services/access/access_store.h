@@ -76,6 +76,8 @@ class AccessStore {
   absl::Status SetCertificateExpiry(const std::string& name, absl::Time expires);
 
   // Stores a new request, or returns the one made before with the same applicant and request_id.
+  // Errors: RESOURCE_EXHAUSTED (REQUESTS_TOO_MANY) when the applicant has made kMostRequests.
+  static constexpr int kMostRequests = 1000;
   absl::StatusOr<v1::Request> AddRequest(const v1::Request& request, const std::string& request_id);
   // Errors: NOT_FOUND (REQUEST_NOT_FOUND).
   absl::StatusOr<v1::Request> GetRequest(const std::string& id);
@@ -84,8 +86,10 @@ class AccessStore {
   absl::StatusOr<v1::Request> ChangeRequest(
       const std::string& id,
       const std::function<absl::Status(v1::Request&, std::optional<PermitRow>& permit)>& change);
-  // Newest first, after (older than) the request `after` when given.
-  absl::StatusOr<std::vector<v1::Request>> ListRequests(const std::string& after);
+  // At most `limit`, newest first, after (older than) the request `after` when given, of
+  // `applicant` alone when given. Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+  absl::StatusOr<std::vector<v1::Request>> ListRequests(const std::string& after, int limit,
+                                                        const std::string& applicant);
 
   // Errors: NOT_FOUND (PERMIT_NOT_FOUND).
   absl::StatusOr<PermitRow> GetPermit(const std::string& id);
@@ -97,7 +101,8 @@ class AccessStore {
   absl::StatusOr<std::vector<std::string>> RevokedPermits(absl::Time now);
 
   absl::StatusOr<int64_t> Epoch();
-  absl::StatusOr<int64_t> RaiseEpoch();
+  // Raises the epoch when it is lower.
+  absl::Status RaiseEpochTo(int64_t least);
 
  private:
   explicit AccessStore(std::unique_ptr<store::Database> database)

@@ -5,61 +5,12 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "libs/terminology/duo.h"
 
 namespace oncomesh::access {
 namespace {
 
-// Data Use Ontology, release line v2021-02-23; abstract and obsolete codes are left out.
-struct Code {
-  const char* name;
-  enum Kind {
-    kPermission,
-    kDuty,
-    kRefusesCommercial,
-    kRefusesMethods,
-    kRefusesAncestry,
-    kPurpose
-  } kind;
-};
-
-const std::map<std::string, Code, std::less<>>& Codes() {
-  static const auto* codes = new std::map<std::string, Code, std::less<>>{
-      {"DUO:0000004", {"no restriction", Code::kPermission}},
-      {"DUO:0000042", {"general research use", Code::kPermission}},
-      {"DUO:0000006", {"health or medical or biomedical research", Code::kPermission}},
-      {"DUO:0000007", {"disease specific research", Code::kPermission}},
-      {"DUO:0000011", {"population origins or ancestry research only", Code::kPermission}},
-      {"DUO:0000012", {"research specific restrictions", Code::kDuty}},
-      {"DUO:0000015", {"no general methods research", Code::kRefusesMethods}},
-      {"DUO:0000016", {"genetic studies only", Code::kDuty}},
-      {"DUO:0000018", {"not for profit, non commercial use only", Code::kRefusesCommercial}},
-      {"DUO:0000019", {"publication required", Code::kDuty}},
-      {"DUO:0000020", {"collaboration required", Code::kDuty}},
-      {"DUO:0000021", {"ethics approval required", Code::kDuty}},
-      {"DUO:0000022", {"geographical restriction", Code::kDuty}},
-      {"DUO:0000024", {"publication moratorium", Code::kDuty}},
-      {"DUO:0000025", {"time limit on use", Code::kDuty}},
-      {"DUO:0000026", {"user specific restriction", Code::kDuty}},
-      {"DUO:0000027", {"project specific restriction", Code::kDuty}},
-      {"DUO:0000028", {"institution specific restriction", Code::kDuty}},
-      {"DUO:0000029", {"return to database or resource", Code::kDuty}},
-      {"DUO:0000031", {"method development", Code::kPurpose}},
-      {"DUO:0000032", {"population research", Code::kPurpose}},
-      {"DUO:0000033", {"ancestry research", Code::kPurpose}},
-      {"DUO:0000034", {"age category research", Code::kPurpose}},
-      {"DUO:0000035", {"gender category research", Code::kPurpose}},
-      {"DUO:0000036", {"research control", Code::kPurpose}},
-      {"DUO:0000037", {"biomedical research", Code::kPurpose}},
-      {"DUO:0000038", {"genetic research", Code::kPurpose}},
-      {"DUO:0000039", {"drug development research", Code::kPurpose}},
-      {"DUO:0000040", {"disease category research", Code::kPurpose}},
-      {"DUO:0000043", {"clinical care use", Code::kPermission}},
-      {"DUO:0000044",
-       {"population origins or ancestry research prohibited", Code::kRefusesAncestry}},
-      {"DUO:0000045", {"not for profit organisation use only", Code::kRefusesCommercial}},
-      {"DUO:0000046", {"non-commercial use only", Code::kRefusesCommercial}}};
-  return *codes;
-}
+using terminology::DuoCode;
 
 // Purposes in the words of the permissions: a purpose term stands for the narrowest permission that
 // covers it.
@@ -73,13 +24,11 @@ std::string PermissionFor(absl::string_view purpose) {
 }
 
 std::string Named(absl::string_view code) {
-  auto it = Codes().find(std::string(code));
-  return it == Codes().end() ? std::string(code) : absl::StrCat(it->second.name, " (", code, ")");
+  const DuoCode* known = terminology::FindDuoCode(code);
+  return known == nullptr ? std::string(code) : absl::StrCat(known->name, " (", code, ")");
 }
 
 }  // namespace
-
-bool IsDuoCode(absl::string_view code) { return Codes().count(std::string(code)) > 0; }
 
 const char* FitName(Fit fit) {
   switch (fit) {
@@ -94,7 +43,7 @@ const char* FitName(Fit fit) {
 }
 
 Advice Match(absl::string_view purpose, const std::vector<std::string>& dataset_codes) {
-  if (!IsDuoCode(purpose)) {
+  if (!terminology::IsDuoCode(purpose)) {
     return {Fit::kNeedsHuman, absl::StrCat("the purpose ", purpose, " is no DUO code known here")};
   }
   if (dataset_codes.empty()) return {Fit::kNeedsHuman, "the dataset names no permitted use"};
@@ -103,12 +52,13 @@ Advice Match(absl::string_view purpose, const std::vector<std::string>& dataset_
   bool permitted = false;
   std::string human;
   for (const std::string& code : dataset_codes) {
-    auto it = Codes().find(code);
-    if (it == Codes().end())
+    const DuoCode* known = terminology::FindDuoCode(code);
+    if (known == nullptr) {
       return {Fit::kNeedsHuman,
               absl::StrCat("the dataset carries ", code, ", which is not known here")};
-    switch (it->second.kind) {
-      case Code::kPermission:
+    }
+    switch (known->kind) {
+      case DuoCode::Kind::kPermission:
         if (code == "DUO:0000004") {
           permitted = true;
         } else if (code == "DUO:0000042") {
@@ -125,20 +75,20 @@ Advice Match(absl::string_view purpose, const std::vector<std::string>& dataset_
           permitted = true;
         }
         break;
-      case Code::kRefusesMethods:
+      case DuoCode::Kind::kRefusesMethods:
         if (methods) return {Fit::kConflicts, absl::StrCat("the dataset allows ", Named(code))};
         break;
-      case Code::kRefusesAncestry:
+      case DuoCode::Kind::kRefusesAncestry:
         if (wanted == "DUO:0000011")
           return {Fit::kConflicts, absl::StrCat("the dataset says ", Named(code))};
         break;
-      case Code::kRefusesCommercial:
+      case DuoCode::Kind::kRefusesCommercial:
         human = absl::StrCat("check the applicant's organisation and use: ", Named(code));
         break;
-      case Code::kDuty:
+      case DuoCode::Kind::kDuty:
         human = absl::StrCat("check the evidence for: ", Named(code));
         break;
-      case Code::kPurpose:
+      case DuoCode::Kind::kPurpose:
         human = absl::StrCat(Named(code), " describes a purpose, not a permission");
         break;
     }

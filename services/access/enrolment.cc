@@ -46,7 +46,9 @@ v1::Node ToNode(const NodeRow& row, const std::vector<Presence>& presences) {
     if (presence.node != row.name) continue;
     out.set_connected(presence.connected);
     out.set_version(presence.version);
-    out.mutable_last_seen_time()->set_seconds(absl::ToUnixSeconds(presence.last_seen));
+    if (presence.last_seen > absl::UnixEpoch()) {  // it has been here since the relay started
+      out.mutable_last_seen_time()->set_seconds(absl::ToUnixSeconds(presence.last_seen));
+    }
   }
   return out;
 }
@@ -104,7 +106,10 @@ absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
   response.set_token(EncodeInvitation({request.node(), secret, deps_.front_door, deps_.trust_domain,
                                        deps_.authority.certificate_pem()}));
   response.mutable_expire_time()->set_seconds(absl::ToUnixSeconds(invitation.expires));
-  return PushSuspended();
+  // The token exists in this answer alone, so it is given out; who is not a member yet has no keys
+  // that a relay would have to refuse, and who was one is refused since the removal.
+  if (absl::Status told = PushSuspended(); !told.ok()) base::LogError("relay.not_told", told);
+  return absl::OkStatus();
 }
 
 absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse& response) {
@@ -179,6 +184,7 @@ absl::Status Enrolment::PushSuspended() {
   return deps_.relay.SetSuspended(suspended, epoch, certificates_from);
 }
 
+// `from` includes `to`: a change whose relay could not be told is made again.
 absl::StatusOr<v1::Node> Enrolment::Change(const std::string& node,
                                            const std::vector<v1::Node::State>& from,
                                            v1::Node::State to, const std::string& reason) {
@@ -197,11 +203,14 @@ absl::StatusOr<v1::Node> Enrolment::Suspend(const std::string& node, const std::
 }
 
 absl::StatusOr<v1::Node> Enrolment::Resume(const std::string& node) {
-  return Change(node, {v1::Node::STATE_SUSPENDED}, v1::Node::STATE_MEMBER, "");
+  return Change(node, {v1::Node::STATE_SUSPENDED, v1::Node::STATE_MEMBER}, v1::Node::STATE_MEMBER,
+                "");
 }
 
 absl::StatusOr<v1::Node> Enrolment::Remove(const std::string& node) {
-  return Change(node, {v1::Node::STATE_MEMBER, v1::Node::STATE_SUSPENDED, v1::Node::STATE_INVITED},
+  return Change(node,
+                {v1::Node::STATE_MEMBER, v1::Node::STATE_SUSPENDED, v1::Node::STATE_INVITED,
+                 v1::Node::STATE_REMOVED},
                 v1::Node::STATE_REMOVED, "removed");
 }
 

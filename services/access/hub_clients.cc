@@ -96,6 +96,13 @@ DatasetLookup MakeDatasetLookup(const config::v1::AccessConfig& config) {
       return base::Error(absl::StatusCode::kNotFound, "DATASET_NOT_FOUND",
                          absl::StrCat("there is no published dataset ", name), {{"name", name}});
     }
+    if (record.state() == catalogue::v1::DatasetRecord::STATE_WITHDRAWN) {
+      return base::Error(absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN",
+                         absl::StrCat(name,
+                                      " was withdrawn by its holder; `oncomesh datasets "
+                                      "list` shows those that can be asked for"),
+                         {{"name", name}});
+    }
     return DatasetFacts{record.name(), {record.duo_codes().begin(), record.duo_codes().end()}};
   };
 }

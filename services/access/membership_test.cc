@@ -35,6 +35,7 @@ class RememberingRelay final : public RelayControl {
   }
   absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
                             const std::map<std::string, absl::Time>& certificates_from) override {
+    if (away) return base::Error(StatusCode::kUnavailable, "RELAY_AWAY", "it does not answer");
     suspended = nodes;
     from = certificates_from;
     last_epoch = epoch;
@@ -257,7 +258,16 @@ TEST_CASE("membership: a suspended node gets no certificates and is named to the
                  "NODE_SUSPENDED");
   REQUIRE_OK(hub.enrolment->Resume("lisbon"));
   CHECK(hub.relay.suspended.empty());
-  REQUIRE_REASON(hub.enrolment->Resume("lisbon"), StatusCode::kFailedPrecondition, "NODE_STATE");
+  // A change whose relay could not be told is made again.
+  hub.relay.away = true;
+  CHECK_FALSE(hub.enrolment->Suspend("lisbon", "stolen key").ok());
+  hub.relay.away = false;
+  REQUIRE_OK(hub.enrolment->Suspend("lisbon", "stolen key"));
+  hub.relay.away = true;
+  CHECK_FALSE(hub.enrolment->Resume("lisbon").ok());
+  hub.relay.away = false;
+  REQUIRE_OK(hub.enrolment->Resume("lisbon"));
+  CHECK(hub.relay.suspended.empty());
   REQUIRE_REASON(hub.enrolment->Suspend("porto", "x"), StatusCode::kNotFound, "NODE_NOT_FOUND");
 }
 

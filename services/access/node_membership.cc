@@ -22,7 +22,14 @@ constexpr absl::Duration kAgain = absl::Seconds(5);
 
 absl::Status NodeMembership::EnrolOnce(const std::string& node, const std::string& trust_domain,
                                        const std::string& invitation_file, const SendEnrol& send) {
-  if (folders_.Complete()) return absl::OkStatus();
+  if (folders_.Complete()) {
+    if (::access(invitation_file.c_str(), F_OK) == 0) {
+      base::Log(base::Level::kWarning, "invitation.not_used",
+                {{"message",
+                  "the node has certificates already; to enrol anew, remove identityRoot first"}});
+    }
+    return absl::OkStatus();
+  }
   absl::StatusOr<std::string> text = base::ReadFile(invitation_file, 64 << 10);
   if (!text.ok()) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "INVITATION_MISSING",

@@ -157,6 +157,11 @@ absl::StatusOr<rpc::Person> People::Verify(absl::string_view token) {
   if (person.subject.empty() || person.subject.size() > 255) {
     return Refused("TOKEN_MALFORMED", "the subject has 1 to 255 characters");
   }
+  // The audit log names the actor; what it cannot write down may do nothing.
+  if (std::any_of(person.subject.begin(), person.subject.end(),
+                  [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+    return Refused("TOKEN_MALFORMED", "the subject has control characters");
+  }
   person.expires = std::min(expires, now + kLongestToken);
   auto roles = roles_.find(person.subject);
   if (roles != roles_.end()) person.roles = roles->second;

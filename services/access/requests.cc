@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/jws.h"
 #include "services/access/duo.h"
 
 namespace oncomesh::access {
@@ -18,6 +19,8 @@ constexpr int kMaxDatasets = 100;
 constexpr size_t kMaxTitle = 200;
 constexpr size_t kMaxReason = 2000;
 constexpr size_t kMaxAnswers = 64 << 10;
+constexpr size_t kMaxPageBytes = 1 << 20;  // a request has up to 64 KiB of answers
+constexpr int kReadTogether = 200;
 constexpr int kMaxRounds = 1'000'000;
 constexpr absl::Duration kMaxTime = absl::Hours(24 * 731);
 
@@ -31,11 +34,14 @@ absl::Status NotYours(const std::string& id) {
                      "there is no request of this name, or it is not yours to see", {{"name", id}});
 }
 
+std::string StateName(const v1::Request& request) {
+  return v1::Request::State_Name(request.state()).substr(sizeof("STATE_") - 1);
+}
+
 absl::Status WrongState(const v1::Request& request, absl::string_view what) {
-  return base::Error(
-      absl::StatusCode::kFailedPrecondition, "REQUEST_STATE",
-      absl::StrCat("the request is ", v1::Request::State_Name(request.state()), ", so ", what),
-      {{"state", v1::Request::State_Name(request.state())}});
+  return base::Error(absl::StatusCode::kFailedPrecondition, "REQUEST_STATE",
+                     absl::StrCat("the request is ", StateName(request), ", so ", what),
+                     {{"state", StateName(request)}});
 }
 
 bool Open(const v1::Request& request) {
@@ -43,17 +49,32 @@ bool Open(const v1::Request& request) {
          request.state() == v1::Request::STATE_COMMITTEE;
 }
 
+// Whether the same was asked for, whatever has been decided since.
+bool SameWish(const v1::Request& a, const v1::Request& b) {
+  return a.title() == b.title() && a.purpose() == b.purpose() &&
+         a.until_time().seconds() == b.until_time().seconds() &&
+         a.answers_json() == b.answers_json() &&
+         std::equal(a.operations().begin(), a.operations().end(), b.operations().begin(),
+                    b.operations().end()) &&
+         std::equal(a.datasets().begin(), a.datasets().end(), b.datasets().begin(),
+                    b.datasets().end(),
+                    [](const auto& x, const auto& y) { return x.dataset() == y.dataset(); });
+}
+
 bool NamesDatasetOf(const v1::Request& request, absl::string_view node) {
   return std::any_of(request.datasets().begin(), request.datasets().end(),
                      [&](const auto& d) { return NodeOfDataset(d.dataset()) == node; });
+}
+
+bool SeesAll(const rpc::Caller& person) {
+  return person.HasRole("committee") || person.HasRole("auditor") || person.HasRole("operator");
 }
 
 bool MaySee(const rpc::Caller& caller, const v1::Request& request) {
   if (caller.kind == rpc::Caller::Kind::kService) {
     return caller.node.empty() || NamesDatasetOf(request, caller.node);
   }
-  return caller.subject == request.applicant() || caller.HasRole("committee") ||
-         caller.HasRole("auditor") || caller.HasRole("operator");
+  return caller.subject == request.applicant() || SeesAll(caller);
 }
 
 }  // namespace
@@ -86,6 +107,9 @@ absl::StatusOr<v1::Request> RequestBook::Create(const rpc::Caller& caller,
     }
   }
   if (wish.answers_json().size() > kMaxAnswers) return Invalid("answersJson", "at most 64 KiB");
+  if (!wish.answers_json().empty() && !crypto::ParseStrictJson(wish.answers_json()).ok()) {
+    return Invalid("answersJson", "a JSON document");
+  }
   const absl::Time now = deps_.clock.Now();
   const absl::Time until = absl::FromUnixSeconds(wish.until_time().seconds());
   if (until <= now || until > now + kMaxTime) {
@@ -112,7 +136,14 @@ absl::StatusOr<v1::Request> RequestBook::Create(const rpc::Caller& caller,
     entry.set_advice(FitName(advice.fit));
     entry.set_advice_reason(advice.reason);
   }
-  return deps_.store.AddRequest(request, wish.request_id());
+  ASSIGN_OR_RETURN(v1::Request stored, deps_.store.AddRequest(request, wish.request_id()));
+  if (!SameWish(stored, request)) {
+    return base::Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                       "you have made another request with this requestId; a new wish needs a new "
+                       "UUID",
+                       {{"name", stored.id()}});
+  }
+  return stored;
 }
 
 absl::StatusOr<v1::Request> RequestBook::Get(const rpc::Caller& caller, const std::string& id) {
@@ -125,16 +156,28 @@ absl::Status RequestBook::List(const rpc::Caller& caller, const v1::ListRequests
                                v1::ListRequestsResponse& out) {
   if (query.page_size() < 0) return Invalid("pageSize", "not negative");
   const int size = query.page_size() == 0 ? 50 : std::min(query.page_size(), 200);
-  ASSIGN_OR_RETURN(std::vector<v1::Request> all, deps_.store.ListRequests(query.page_token()));
-  for (v1::Request& request : all) {
-    if (!MaySee(caller, request)) continue;
-    if (out.requests_size() == size) {
-      out.set_next_page_token(out.requests(size - 1).id());
-      break;
+  // Who sees only their own reads only those.
+  const bool own = caller.kind == rpc::Caller::Kind::kPerson && !SeesAll(caller);
+  std::string after = query.page_token();
+  size_t bytes = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(std::vector<v1::Request> some,
+                     deps_.store.ListRequests(after, kReadTogether, own ? caller.subject : ""));
+    for (v1::Request& request : some) {
+      if (MaySee(caller, request)) {
+        bytes += request.ByteSizeLong();
+        if (out.requests_size() == size || (bytes > kMaxPageBytes && out.requests_size() > 0)) {
+          out.set_next_page_token(out.requests(out.requests_size() - 1).id());
+          return absl::OkStatus();
+        }
+        after = request.id();
+        *out.add_requests() = std::move(request);
+      } else {
+        after = request.id();
+      }
     }
-    *out.add_requests() = std::move(request);
+    if (static_cast<int>(some.size()) < kReadTogether) return absl::OkStatus();
   }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Request> RequestBook::Withdraw(const rpc::Caller& caller,

@@ -2,7 +2,10 @@
 #include "services/access/requests.h"
 
 #include <catch2/catch.hpp>
+#include <functional>
+#include <set>
 
+#include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
@@ -123,6 +126,79 @@ TEST_CASE("requests: a holder that refuses takes only its own dataset out of the
   REQUIRE_VALUE(PermitRow permit, office.permits->Get(office.ana, request.permit_id()));
   REQUIRE(permit.permit.datasets_size() == 1);
   CHECK(permit.permit.datasets(0) == kSouth);
+}
+
+TEST_CASE("requests: another wish under the same request id is not taken for the first") {
+  Office office;
+  REQUIRE_VALUE(v1::Request first, office.book->Create(office.ana, office.Wish()));
+  REQUIRE_OK(office.book->Decide(Node("north"), office.Decision(first.id(), true, "hana")));
+  REQUIRE_VALUE(v1::Request again, office.book->Create(office.ana, office.Wish()));
+  CHECK(again.id() == first.id());  // whatever has been decided since
+  for (auto change : std::vector<std::function<void(v1::CreateRequestRequest&)>>{
+           [](auto& wish) { wish.set_title("something else"); },
+           [](auto& wish) { wish.mutable_datasets()->RemoveLast(); },
+           [](auto& wish) { wish.add_operations("count"); },
+           [](auto& wish) { wish.set_answers_json("{}"); }}) {
+    v1::CreateRequestRequest other = office.Wish();
+    change(other);
+    REQUIRE_REASON(office.book->Create(office.ana, other), StatusCode::kAlreadyExists,
+                   "REQUEST_ID_REUSED");
+  }
+}
+
+TEST_CASE("requests: pages end by number and by size, and show what the caller may see") {
+  Office office;
+  auto make = [&](const rpc::Caller& who, int i, const std::string& answers) {
+    v1::CreateRequestRequest wish = office.Wish();
+    wish.set_request_id(std::to_string(i));
+    wish.set_answers_json(answers);
+    REQUIRE_OK(office.book->Create(who, wish));
+  };
+  const rpc::Caller bo = Person("bo", {"researcher"});
+  for (int i = 0; i < 30; ++i)
+    make(office.ana, i, absl::StrCat("\"", std::string((64 << 10) - 2, 'x'), "\""));
+  for (int i = 0; i < 230; ++i) make(bo, i, "");
+  auto all = [&](const rpc::Caller& who, int size, size_t most_bytes) {
+    v1::ListRequestsRequest query;
+    query.set_page_size(size);
+    std::set<std::string> seen;
+    do {
+      v1::ListRequestsResponse page;
+      REQUIRE_OK(office.book->List(who, query, page));
+      CHECK(page.requests_size() <= size);
+      CHECK(page.ByteSizeLong() <= most_bytes);
+      for (const v1::Request& request : page.requests()) CHECK(seen.insert(request.id()).second);
+      query.set_page_token(page.next_page_token());
+    } while (!query.page_token().empty());
+    return seen.size();
+  };
+  CHECK(all(office.ana, 200, (1 << 20) + (66 << 10)) == 30);
+  CHECK(all(bo, 7, 1 << 20) == 230);
+  CHECK(all(office.committee, 200, (1 << 20) + (66 << 10)) == 260);
+  CHECK(all(Node("north"), 50, (1 << 20) + (66 << 10)) == 260);
+  CHECK(all(Node("west"), 50, 1 << 20) == 0);
+}
+
+TEST_CASE("requests: one applicant cannot fill the hub") {
+  Office office;
+  v1::CreateRequestRequest wish = office.Wish();
+  for (int i = 0; i < AccessStore::kMostRequests; ++i) {
+    wish.set_request_id(std::to_string(i));
+    REQUIRE_OK(office.book->Create(office.ana, wish));
+  }
+  REQUIRE_OK(office.book->Create(office.ana, wish));  // the last once more
+  wish.set_request_id("one more");
+  REQUIRE_REASON(office.book->Create(office.ana, wish), StatusCode::kResourceExhausted,
+                 "REQUESTS_TOO_MANY");
+  REQUIRE_OK(office.book->Create(Person("bo", {"researcher"}), wish));
+}
+
+TEST_CASE("requests: a restored hub's epoch is raised, never lowered") {
+  Office office;
+  REQUIRE_OK(office.store->RaiseEpochTo(41));
+  REQUIRE_OK(office.store->RaiseEpochTo(7));
+  REQUIRE_VALUE(int64_t epoch, office.store->Epoch());
+  CHECK(epoch == 41);
 }
 
 TEST_CASE("requests: the permit carries the lowest limit of those who approved") {

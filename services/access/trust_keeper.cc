@@ -56,16 +56,18 @@ absl::StatusOr<KeptBundle> TrustKeeper::Get() {
 }
 
 absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
-  bool changed = false;
+  std::function<void()> tell;
   {
     base::MutexLock lock(mutex_);
     if (kept_.has_value() && bundle.epoch() < kept_->bundle.epoch()) {
       return base::Error(
           absl::StatusCode::kFailedPrecondition, "EPOCH_ROLLBACK",
           absl::StrCat("the hub sent epoch ", bundle.epoch(), ", but this node has seen ",
-                       kept_->bundle.epoch(), "; was the hub restored from an old backup?"));
+                       kept_->bundle.epoch(),
+                       "; was the hub restored from an old backup? its operator must set "
+                       "minimumEpoch, see services/access/README.md"));
     }
-    changed = !kept_.has_value() || !SameContent(kept_->bundle, bundle);
+    const bool changed = !kept_.has_value() || !SameContent(kept_->bundle, bundle);
     KeptBundle fresh{bundle, clock_.Now()};
     // The fetch time alone changes every few seconds, which is not worth a write each time.
     const absl::Duration max_age = max_age_ ? max_age_() : absl::Hours(1);
@@ -77,13 +79,18 @@ absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
       stored_ = fresh.fetched;
     }
     kept_ = std::move(fresh);
+    if (changed) tell = changed_;
   }
-  if (changed && changed_) changed_();
+  if (tell) tell();
   return absl::OkStatus();
 }
 
 void TrustKeeper::Start(absl::Duration period, Fetch fetch, std::function<void()> changed) {
-  changed_ = std::move(changed);
+  {
+    // Bundles that the hub pushes may come already.
+    base::MutexLock lock(mutex_);
+    changed_ = std::move(changed);
+  }
   puller_ = std::thread([this, period, fetch = std::move(fetch)] {
     bool said = false;
     while (true) {

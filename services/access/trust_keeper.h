@@ -55,8 +55,8 @@ class TrustKeeper {
   const std::string path_;
   base::Clock& clock_;
   const std::function<absl::Duration()> max_age_;
-  std::function<void()> changed_;
   base::Mutex mutex_;
+  std::function<void()> changed_ ABSL_GUARDED_BY(mutex_);
   std::optional<KeptBundle> kept_ ABSL_GUARDED_BY(mutex_);
   absl::Time stored_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // fetch time on disk
   base::CondVar wake_;

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/access/trust_push.h"
 
-#include <future>
+#include <atomic>
 #include <set>
 #include <utility>
 
 #include "libs/base/log.h"
+#include "libs/base/parallel.h"
 #include "libs/base/status_macros.h"
 
 namespace oncomesh::access {
+namespace {
+
+constexpr size_t kMostAtOnce = 64;  // threads, which wait for the line
+
+}  // namespace
 
 PushTrust MakePushTrust(AccessStore& store, RelayControl& relay, SendTrust send) {
   return [&store, &relay, send = std::move(send)](
@@ -25,18 +31,16 @@ PushTrust MakePushTrust(AccessStore& store, RelayControl& relay, SendTrust send)
         if (presence.connected) connected.insert(presence.node);
       }
     }
-    std::vector<std::pair<std::string, std::future<bool>>> answers;
+    std::vector<std::string> reachable;
     for (const NodeRow& row : rows) {
       if (row.state != v1::Node::STATE_MEMBER) continue;
-      std::future<bool> answer;
-      if (connected.count(row.name) != 0) {
-        answer = std::async(std::launch::async,
-                            [&send, &bundle, name = row.name] { return send(name, bundle); });
-      }
-      answers.emplace_back(row.name, std::move(answer));
+      (connected.count(row.name) != 0 ? reachable : missing).push_back(row.name);
     }
-    for (auto& [node, answer] : answers) {
-      (answer.valid() && answer.get() ? told : missing).push_back(node);
+    std::vector<std::atomic<bool>> confirmed(reachable.size());
+    base::ForEachInParallel(reachable.size(), kMostAtOnce,
+                            [&](size_t i) { confirmed[i] = send(reachable[i], bundle); });
+    for (size_t i = 0; i < reachable.size(); ++i) {
+      (confirmed[i] ? told : missing).push_back(reachable[i]);
     }
     return absl::OkStatus();
   };

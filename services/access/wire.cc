@@ -42,12 +42,15 @@ using config::v1::AccessConfig;
 base::Clock& SystemTime() { return base::SystemClock::Get(); }
 
 absl::Duration CertificateLife(const AccessConfig& config) {
-  if (config.certificate_seconds() > 0) {
-    return absl::Seconds(std::clamp(config.certificate_seconds(), 20, 86'400));
-  }
-  const int days =
-      config.certificate_days() == 0 ? 30 : std::clamp(config.certificate_days(), 1, 90);
-  return absl::Hours(24 * days);
+  if (config.certificate_seconds() > 0) return absl::Seconds(config.certificate_seconds());
+  return absl::Hours(24 * (config.certificate_days() == 0 ? 30 : config.certificate_days()));
+}
+
+// 0 is the default.
+absl::Status NeedRange(absl::string_view name, int value, int least, int most) {
+  if (value == 0 || (value >= least && value <= most)) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                     absl::StrCat(name, " is ", value, ", and must be ", least, " to ", most));
 }
 
 std::string DatabaseUrl(const AccessConfig& config) {
@@ -130,6 +133,7 @@ class HubApp final : public rpc::App {
     RETURN_IF_ERROR(RenewOwn());
     ASSIGN_OR_RETURN(store_, AccessStore::Open(DatabaseUrl(config_),
                                                config_.service().database_password_file()));
+    RETURN_IF_ERROR(store_->RaiseEpochTo(config_.minimum_epoch()));
     ASSIGN_OR_RETURN(log_,
                      AuditLog::Open(state, config_.service().trust_domain(), "hub", SystemTime()));
     if (config_.local_issuer().enabled()) {
@@ -257,8 +261,7 @@ class NodeApp final : public rpc::App {
   }
 
   absl::Status Start() override {
-    const int seconds =
-        config_.trust_pull_seconds() == 0 ? 5 : std::clamp(config_.trust_pull_seconds(), 1, 300);
+    const int seconds = config_.trust_pull_seconds() == 0 ? 5 : config_.trust_pull_seconds();
     trust_->Start(
         absl::Seconds(seconds), [this] { return PullTrust(""); }, [this] { people_->Forget(); });
     membership_.StartRenewal([this](const v1::RenewCertificatesRequest& request)
@@ -396,6 +399,9 @@ class NodeApp final : public rpc::App {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const AccessConfig& config, rpc::Role role) {
+  RETURN_IF_ERROR(NeedRange("certificateDays", config.certificate_days(), 1, 90));
+  RETURN_IF_ERROR(NeedRange("certificateSeconds", config.certificate_seconds(), 20, 86'400));
+  RETURN_IF_ERROR(NeedRange("trustPullSeconds", config.trust_pull_seconds(), 1, 300));
   if (config.identity_root().empty() || config.services().empty()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
                        "identityRoot and services must be set");

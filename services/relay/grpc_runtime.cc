@@ -19,6 +19,7 @@
 
 #include <chrono>
 #include <map>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -34,10 +35,10 @@
 namespace oncomesh::relay {
 namespace {
 
-static_assert(absl::string_view(kNodeKey) == rpc::kNodeKey);
-static_assert(absl::string_view(kCallerKey) == rpc::kCallerKey);
-static_assert(absl::string_view(kShapeKey) == rpc::kShapeKey);
-static_assert(absl::string_view(kPermitKey) == rpc::kPermitKey);
+static_assert(std::string_view(kNodeKey) == std::string_view(rpc::kNodeKey));
+static_assert(std::string_view(kCallerKey) == std::string_view(rpc::kCallerKey));
+static_assert(std::string_view(kShapeKey) == std::string_view(rpc::kShapeKey));
+static_assert(std::string_view(kPermitKey) == std::string_view(rpc::kPermitKey));
 
 // A frame is longer than its message.
 constexpr int kMaxBytes = rpc::kMaxMessageBytes + static_cast<int>(kMaxFrameOverheadBytes);
