@@ -130,12 +130,15 @@ struct ChildStart {
   }
 };
 
-// Moves what is in the pipe to `kept`, up to the limit. False at its end.
+// Moves what is in the pipe to `kept`, up to the limit. False at its end. A child that writes as
+// fast as it is read does not keep the caller: after 1 MiB, which is all that a pipe can hold,
+// there is a next turn.
 bool Drain(int fd, std::string& kept, size_t limit) {
   char buffer[16 << 10];
-  while (true) {
+  for (int reads = 0; reads < 64;) {
     ssize_t got = read(fd, buffer, sizeof(buffer));
     if (got > 0) {
+      ++reads;
       size_t room = limit - std::min(limit, kept.size());
       kept.append(buffer, std::min(room, static_cast<size_t>(got)));
       continue;
@@ -143,6 +146,7 @@ bool Drain(int fd, std::string& kept, size_t limit) {
     if (got < 0 && errno == EINTR) continue;
     return got < 0 && errno == EAGAIN;
   }
+  return true;
 }
 
 }  // namespace

@@ -97,6 +97,18 @@ TEST_CASE("child: at the deadline the whole group ends, also what ignores SIGTER
   CHECK(GoneSoon(pid));
 }
 
+TEST_CASE("child: one that writes without pause is asked about, and ends, as any other") {
+  ChildCommand command = Shell("yes & yes >&2 & yes & yes >&2 & exec yes");
+  command.deadline = absl::Seconds(2);
+  command.output_limit = 1000;
+  int asked = 0;
+  const absl::Time start = absl::Now();
+  REQUIRE_VALUE(ChildResult result, RunChild(command, [&] { return ++asked > 0; }));
+  CHECK(result.end == ChildResult::End::kDeadline);
+  CHECK(asked > 5);
+  CHECK(absl::Now() - start < absl::Seconds(20));
+}
+
 TEST_CASE("child: it is stopped when the caller no longer wants it") {
   int asked = 0;
   REQUIRE_VALUE(ChildResult result, RunChild(Shell("sleep 60"), [&] { return ++asked < 2; }));

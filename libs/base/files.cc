@@ -94,7 +94,6 @@ absl::Status ErrnoStatus(int error, absl::string_view what) {
       return Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS", message);
     case EACCES:
     case EPERM:
-    case EROFS:
       return Error(absl::StatusCode::kPermissionDenied, "FILE_NOT_ALLOWED", message);
     case ENOSPC:
     case EDQUOT:

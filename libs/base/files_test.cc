@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 
 #include "libs/base/unfinished_files.h"
 #include "libs/testing/status_matchers.h"
@@ -48,6 +49,13 @@ TEST_CASE("files: missing and too large files say so") {
   REQUIRE_REASON(ReadFile(folder / "none"), absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
   REQUIRE_OK(WriteFileAtomically(folder / "c", "12345"));
   REQUIRE_REASON(ReadFile(folder / "c", 4), absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE");
+}
+
+// The kernel makes a file system read-only when its disk fails.
+TEST_CASE("files: a disk that became read-only is trouble with the disk, not a refusal") {
+  REQUIRE_REASON(ErrnoStatus(EROFS, "write"), absl::StatusCode::kUnavailable, "FILE_ERROR");
+  REQUIRE_REASON(ErrnoStatus(EACCES, "write"), absl::StatusCode::kPermissionDenied,
+                 "FILE_NOT_ALLOWED");
 }
 
 TEST_CASE("files: a signal handler can remove what is not finished, and nothing else") {

@@ -20,20 +20,14 @@
 namespace oncomesh::training {
 namespace {
 
-bool IsCode(absl::string_view code) {
-  return !code.empty() && code.size() <= 64 &&
-         code.find_first_not_of(
-             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
-             absl::string_view::npos;
-}
-
 absl::StatusOr<std::string> PatientOf(const std::string& folder) {
   absl::StatusOr<std::string> text = base::ReadFile(folder + "/case.json", 1 << 20);
   if (text.ok()) {
     absl::StatusOr<nlohmann::json> json = crypto::ParseStrictJson(*text);
     if (json.ok() && json->is_object()) {
       auto patient = json->find("patient");
-      if (patient != json->end() && patient->is_string() && IsCode(patient->get<std::string>())) {
+      if (patient != json->end() && patient->is_string() &&
+          IsCaseCode(patient->get<std::string>())) {
         return patient->get<std::string>();
       }
     }
@@ -43,6 +37,13 @@ absl::StatusOr<std::string> PatientOf(const std::string& folder) {
 }
 
 }  // namespace
+
+bool IsCaseCode(absl::string_view code) {
+  return !code.empty() && code.size() <= 64 &&
+         code.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
+             absl::string_view::npos;
+}
 
 absl::StatusOr<std::vector<PreparedCase>> FolderCaseProvider::Prepare(
     const std::vector<std::string>& datasets, const v1::CaseInputs&,
@@ -62,7 +63,7 @@ absl::StatusOr<std::vector<PreparedCase>> FolderCaseProvider::Prepare(
       PreparedCase entry;
       entry.code = it->path().filename().string();
       entry.folder = it->path().string();
-      if (!IsCode(entry.code) || !it->is_directory()) continue;
+      if (!IsCaseCode(entry.code) || !it->is_directory()) continue;
       ASSIGN_OR_RETURN(entry.patient, PatientOf(entry.folder));
       cases.emplace(entry.code, std::move(entry));
     }

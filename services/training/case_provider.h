@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "oncomesh/training/v1/plan.pb.h"
 
 namespace oncomesh::training {
@@ -16,10 +17,13 @@ namespace oncomesh::training {
 // One study as a trainer sees it: a folder with {CT,PT,MR}.nii.gz on one grid, mask.nii.gz and
 // case.json (doc/formats/trainer.md).
 struct PreparedCase {
-  std::string code;     // its name in the task: [A-Za-z0-9_-]{1,64}, unique at the node
+  std::string code;     // its name in the task, IsCaseCode, unique at the node
   std::string patient;  // code of the patient
   std::string folder;
 };
+
+// True for [A-Za-z0-9_-]{1,64}: it is also the name of a folder.
+bool IsCaseCode(absl::string_view code);
 
 class CaseProvider {
  public:
@@ -67,7 +71,7 @@ struct CaseObjects {
 // Each study that has every modality is a case; a patient without such a study is one case of all
 // studies together, when these have every modality; other patients are none. Contours of the
 // patient go along from any study. By code; the code is the patient's and 12 digits of the study's
-// digest.
+// digest. Patients' codes are taken as they are: a case's code need not be one by IsCaseCode.
 std::vector<CaseObjects> GroupCases(const std::vector<DatasetObject>& objects,
                                     const std::vector<std::string>& modalities);
 

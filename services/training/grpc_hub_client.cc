@@ -159,7 +159,7 @@ absl::Status GrpcHubClient::Download(const std::string& task, const v1::TaskInpu
     if (response.has_finish()) finished = true;
     if (!response.has_chunk()) continue;
     absl::string_view chunk = response.chunk();
-    // The hub is not trusted with the node's disk.
+    // The announced size was checked against the plan; no more than that comes onto the disk.
     if (static_cast<int64_t>(chunk.size()) > input.bytes() - offset) {
       written = base::Error(absl::StatusCode::kUnavailable, "INPUT_HASH_MISMATCH",
                             "the input is longer than announced; it is fetched again");

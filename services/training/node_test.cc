@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -140,13 +141,14 @@ struct Node {
               return log;
             },
         .trainers = shelf,
-        .cases = cases,
+        .cases = *cases_at,
         .runner = *runner,
         .history = *history,
         .clock = hub.clock,
         .stop = stop,
         .wait = absl::ZeroDuration(),
-        .backoff = absl::Milliseconds(1)});
+        .backoff = absl::Milliseconds(1),
+        .cache_bytes = 700 << 10});
   }
   std::string Digest() {
     auto package = shelf.Load("t");
@@ -173,6 +175,7 @@ struct Node {
   DeskClient client;
   TrainerShelf shelf;
   FolderCaseProvider cases;
+  CaseProvider* cases_at = &cases;
   FakeRunner fake;
   Runner* runner;
   HubClient* hub_client;
@@ -307,6 +310,215 @@ TEST_CASE("node: what a trainer writes that it should not never leaves") {
     CHECK(node.Work(run.name()) == c.reason);
     CHECK(hub.spool->Tasks().empty());
   }
+}
+
+TEST_CASE("node: what would end the same each time is tried once in a run, the rest again") {
+  struct Case {
+    const char* reason;
+    int runs;  // of the trainer, over two rounds
+    v1::NodeTask::State state;
+  };
+  for (const Case& c : std::vector<Case>{{"HYPERPARAMETER_INVALID", 1, v1::NodeTask::STATE_FAILED},
+                                         {"MODALITY_MISSING", 1, v1::NodeTask::STATE_FAILED},
+                                         {"MODEL_SHAPE", 1, v1::NodeTask::STATE_FAILED},
+                                         {"NO_CASES", 1, v1::NodeTask::STATE_FAILED},
+                                         {"TRAINER_OUTPUT_INVALID", 1, v1::NodeTask::STATE_FAILED},
+                                         {"TRAINER_DISK", 2, v1::NodeTask::STATE_FAILED},
+                                         {"UPDATE_NOT_FINITE", 2, v1::NodeTask::STATE_FAILED},
+                                         {"TRAINER_FAILED", 10, v1::NodeTask::STATE_FAILED}}) {
+    CAPTURE(c.reason);
+    HubFixture hub;
+    Node node(hub, "north"), other(hub, "south");
+    node.Allow();
+    node.fake.act = [&](const TrainerJob&) {
+      TrainerEnd end;
+      end.reason = c.reason;
+      return end;
+    };
+    v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 2, {"north", "south"});
+    plan.mutable_trainer()->set_digest(node.Digest());
+    plan.set_min_contributors(1);
+    v1::Run run = hub.Submit(plan, {"north", "south"});
+    for (int round = 1; round <= 2; ++round) {
+      for (int attempt = 1; attempt <= 6; ++attempt) {
+        REQUIRE_OK(node.worker->RunOnce());
+        hub.clock.Advance(absl::Seconds(30));
+      }
+      v1::Task task = hub.Acquire("south");
+      REQUIRE(task.round() == round);
+      const std::string update = HubFixture::Update({1, 2});
+      REQUIRE_OK(hub.HandIn("south", HubFixture::HeaderOf(task, update, 1), update));
+      REQUIRE_OK(hub.closer->Advance());
+    }
+    run = hub.Get(run.name());
+    REQUIRE(run.state() == v1::Run::STATE_SUCCEEDED);
+    CHECK(run.rounds(0).contributions(0).reason() == c.reason);
+    CHECK(run.rounds(1).contributions(0).reason() == c.reason);
+    CHECK(node.fake.runs == c.runs);
+    CHECK(node.history->List()[0].state() == c.state);
+  }
+}
+
+TEST_CASE("node: a disk that fails is no refusal, and the task is tried again") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  class Refused final : public CaseProvider {
+   public:
+    absl::StatusOr<std::vector<PreparedCase>> Prepare(const std::vector<std::string>&,
+                                                      const v1::CaseInputs&,
+                                                      absl::FunctionRef<bool()>) override {
+      return base::ErrnoStatus(EACCES, "read a folder");
+    }
+  } refused;
+  node.cases_at = &refused;
+  node.Start();
+  REQUIRE_OK(node.worker->RunOnce());
+  CHECK(node.events == std::vector<std::string>{"STARTED", "FAILED FILE_NOT_ALLOWED"});
+  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_FAILED);
+  CHECK(hub.Get(run.name()).rounds(0).contributions(0).state() == v1::Contribution::STATE_PENDING);
+  node.cases_at = &node.cases;
+  node.Start();
+  hub.clock.Advance(absl::Seconds(30));
+  CHECK(node.Work(run.name()) == "FILE_NOT_ALLOWED");  // of the attempt before; this one is taken
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE("node: what runs is the copy that was hashed, whatever is installed meanwhile") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  const auto good = node.fake.act;
+  node.fake.act = [&](const TrainerJob& job) {
+    REQUIRE_OK(base::WriteFileAtomically(node.folder / "trainers/t/train.py", "another program"));
+    REQUIRE_VALUE(std::string program, base::ReadFile(job.trainer_folder + "/train.py"));
+    CHECK(program.empty());
+    REQUIRE_VALUE(std::string digest, FolderDigest(job.trainer_folder));
+    CHECK(digest == run.plan().trainer().digest());
+    return good(job);
+  };
+  CHECK(node.Work(run.name()).empty());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE(
+    "node: what an earlier start left unfinished and the hub has not for it ends in the log") {
+  HubFixture hub;
+  Node node(hub, "north");
+  for (auto state : {v1::NodeTask::STATE_UPLOADING, v1::NodeTask::STATE_DONE}) {
+    v1::NodeTask entry;
+    entry.set_name(absl::StrCat("task-", int{state}));
+    entry.set_state(state);
+    REQUIRE_OK(node.history->Put(entry));
+  }
+  REQUIRE_VALUE(bool worked, node.worker->RunOnce());
+  CHECK_FALSE(worked);
+  REQUIRE(node.history->List().size() == 2);
+  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_DONE);
+  CHECK(node.history->List()[1].state() == v1::NodeTask::STATE_FAILED);
+  CHECK(node.history->List()[1].reason() == "INTERRUPTED");
+  CHECK(node.history->List()[1].has_end_time());
+  CHECK(node.events == std::vector<std::string>{"FAILED INTERRUPTED"});
+  REQUIRE_OK(node.worker->RunOnce());
+  CHECK(node.events.size() == 1);
+}
+
+TEST_CASE("node: a task that another session took away is not shown as going on") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  hub.Submit(node.Plan(), {"north"});
+  const auto good = node.fake.act;
+  node.fake.act = [&](const TrainerJob& job) {
+    hub.Acquire("north", "session-other");
+    return good(job);
+  };
+  REQUIRE_OK(node.worker->RunOnce());
+  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_WITHDRAWN);
+  CHECK(node.history->List()[0].reason() == "LEASE_LOST");
+}
+
+TEST_CASE("node: what was not used for a week goes, also while the service runs") {
+  HubFixture hub;
+  Node node(hub, "north");
+  for (const char* kind : {"cache", "cases", "tasks"}) {
+    for (const char* age : {"old", "new"}) {
+      const std::string path = absl::StrCat(node.folder.path(), "/state/", kind, "/", age);
+      REQUIRE_OK(base::MakeDirectories(path + "/below"));
+      const timespec time = absl::ToTimespec(
+          hub.clock.Now() - (age == std::string("old") ? absl::Hours(24 * 8) : absl::Hours(1)));
+      const timespec times[2] = {time, time};
+      REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+    }
+  }
+  node.worker->RemoveOldLeftovers();
+  for (const char* kind : {"cache", "cases", "tasks"}) {
+    const std::string path = absl::StrCat(node.folder.path(), "/state/", kind);
+    CHECK_FALSE(std::filesystem::exists(path + "/old"));
+    CHECK(std::filesystem::exists(path + "/new"));
+  }
+}
+
+TEST_CASE("node: the caches of other runs keep to their limit, the newest longest") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  for (int age = 1; age <= 3; ++age) {
+    const std::string path = absl::StrCat(node.folder.path(), "/state/cache/run-", age);
+    REQUIRE_OK(base::MakeDirectories(path));
+    REQUIRE_OK(base::WriteFileAtomically(path + "/kept", std::string(300 << 10, 'x')));
+    const timespec time = absl::ToTimespec(hub.clock.Now() - absl::Hours(age));
+    const timespec times[2] = {time, time};
+    REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+  }
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  CHECK(node.Work(run.name()).empty());
+  CHECK(std::filesystem::exists(node.folder / "state/cache/run-1"));
+  CHECK(std::filesystem::exists(node.folder / "state/cache/run-2"));
+  CHECK_FALSE(std::filesystem::exists(node.folder / "state/cache/run-3"));
+}
+
+TEST_CASE("node: an input larger than the plan can make it is not fetched") {
+  class Announcing final : public HubClient {
+   public:
+    explicit Announcing(DeskClient& desk) : desk_(desk) {}
+    absl::StatusOr<v1::AcquireTaskResponse> Acquire(
+        const v1::AcquireTaskRequest& request) override {
+      ASSIGN_OR_RETURN(v1::AcquireTaskResponse response, desk_.Acquire(request));
+      response.mutable_task()->mutable_model()->set_bytes(int64_t{9} << 20);
+      return response;
+    }
+    absl::Status Renew(const v1::RenewLeaseRequest& request) override {
+      return desk_.Renew(request);
+    }
+    absl::Status Download(const std::string&, const v1::TaskInput&, const std::string&) override {
+      ++downloads;
+      return absl::UnavailableError("");
+    }
+    absl::Status Upload(const v1::UploadHeader&, const std::string&) override {
+      return absl::UnavailableError("");
+    }
+    absl::Status SubmitMetrics(const v1::SubmitMetricsRequest&) override {
+      return absl::UnavailableError("");
+    }
+    absl::Status ReportFailed(const v1::ReportTaskFailedRequest& request) override {
+      return desk_.ReportFailed(request);
+    }
+    int downloads = 0;
+
+   private:
+    DeskClient& desk_;
+  };
+  HubFixture hub;
+  DeskClient desk(hub, "north");
+  Announcing announcing(desk);
+  Node node(hub, "north", nullptr, &announcing);
+  node.Allow();
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  CHECK(node.Work(run.name()) == "INPUT_TOO_LARGE");
+  CHECK(announcing.downloads == 0);
 }
 
 TEST_CASE("node: an upload that is cut goes on; one that was finished is not trained again") {

@@ -175,8 +175,11 @@ absl::StatusOr<TrainerEnd> ProcessRunner::Run(const TrainerJob& job,
   command.limits.processes = kMaxProcesses;
   command.deadline = job.time_limit;
   ProcessTree tree(options_.memory_bytes, options_.tasks);
+  DiskWatch disk({job.out_folder, job.cache_folder}, options_.disk_bytes);
   command.started = [&](int pid) { tree.Start(pid); };
-  auto within_limits = [&] { return go_on() && tree.WithinLimits(); };
+  auto within_limits = [&] {
+    return go_on() && tree.WithinLimits() && disk.WithinLimit(tree.processes());
+  };
   ASSIGN_OR_RETURN(base::ChildResult result, base::RunChild(command, within_limits));
   TrainerEnd end;
   end.peak_memory_bytes = std::max(result.peak_memory_bytes, tree.peak_memory_bytes());
@@ -187,13 +190,19 @@ absl::StatusOr<TrainerEnd> ProcessRunner::Run(const TrainerJob& job,
       end.reason = "TRAINER_TIMEOUT";
       break;
     case base::ChildResult::End::kStopped:
-      end.reason = tree.exceeded().empty() ? "STOPPED" : tree.exceeded();
+      end.reason = disk.exceeded() ? "TRAINER_DISK" : tree.exceeded();
+      if (end.reason.empty()) end.reason = "STOPPED";
       break;
     case base::ChildResult::End::kSignalled:
       end.reason = "TRAINER_FAILED";
       break;
     case base::ChildResult::End::kExited:
-      end.succeeded = result.exit_status == 0;
+      // What it wrote since the last look counts too.
+      end.succeeded = result.exit_status == 0 && disk.Look({});
+      if (disk.exceeded()) {
+        end.reason = "TRAINER_DISK";
+        break;
+      }
       // bubblewrap reports a child that a signal ended as 128 + signal.
       if (result.exit_status == 128 + SIGKILL) {
         end.reason = "TRAINER_OUT_OF_MEMORY";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trainers as processes that bubblewrap confines: no network, own process, user, mount, IPC and
 // host namespaces, no capability, read-only programs and inputs, one writable output and one cache
-// folder, a filter of system calls, memory, process, time and file-size limits. When the namespaces
-// cannot be made, nothing runs.
+// folder, a filter of system calls, memory, process, time, file-size and disk limits. When the
+// namespaces cannot be made, nothing runs.
 #pragma once
 
 #include <memory>
@@ -26,7 +26,10 @@ class ProcessRunner final : public Runner {
     int tasks = 1024;                              // processes and threads together
     uint64_t file_bytes = uint64_t{4} << 30;       // largest file it can write
     uint64_t temporary_bytes = uint64_t{1} << 30;  // of /tmp, in memory
-    absl::Duration cpu_time = absl::Hours(24);     // of each process
+    // Of /out and /cache together. Counted every two seconds, so a trainer can be over it by what
+    // it writes in that time.
+    uint64_t disk_bytes = uint64_t{16} << 30;
+    absl::Duration cpu_time = absl::Hours(24);  // of each process
     // Further folders it may read, at their own path (a Python environment).
     std::vector<std::string> readable;
     // Put before PATH's system folders: `<folder>/bin` of the environment.

@@ -30,6 +30,7 @@ struct Sandboxed {
                                       .tasks = 200,
                                       .file_bytes = 1 << 20,
                                       .temporary_bytes = 1 << 20,
+                                      .disk_bytes = 8 << 20,
                                       .readable = std::move(readable),
                                       .path = {}}) {
     for (const char* name : {"trainer", "out", "cache", "data"}) {
@@ -301,6 +302,46 @@ time.sleep(120)
   INFO(end.log);
   CHECK_FALSE(end.succeeded);
   CHECK(end.reason == "TRAINER_PROCESSES");
+}
+
+TEST_CASE("sandbox: what a trainer keeps on the disk is limited, however it keeps it") {
+  for (const char* body :
+       {// Many files, each within the limit of one.
+        "for i in range(64):\n  open(f'/cache/{i}', 'wb').write(b'x' * (1 << 20))",
+        // In a folder that its owner may not read; the service is another owner as root only.
+        "os.mkdir('/out/d')\nfor i in range(64): open(f'/out/d/{i}', 'wb').write(b'x' * (1 << "
+        "20))\nif os.getuid(): os.chmod('/out/d', 0)",
+        // Without names.
+        "kept = []\nfor i in range(64):\n  kept.append(open('/out/x', 'wb')); os.unlink('/out/x')"
+        "\n  kept[-1].write(b'x' * (1 << 20)); kept[-1].flush()",
+        // Names alone.
+        "for i in range(4000): open(f'/cache/{i}', 'w')",
+        // Folders in folders.
+        "for i in range(100):\n  os.mkdir('d'); os.chdir('d')"}) {
+    CAPTURE(body);
+    Sandboxed box;
+    if (!box.runner.Check().ok()) {
+      WARN("no sandbox on this machine");
+      return;
+    }
+    const absl::Time start = absl::Now();
+    TrainerEnd end =
+        box.Run(absl::StrCat("import os, time\nos.chdir('/cache')\n", body, "\ntime.sleep(120)"));
+    INFO(end.log);
+    CHECK_FALSE(end.succeeded);
+    CHECK(end.reason == "TRAINER_DISK");
+    CHECK(absl::Now() - start < absl::Seconds(60));
+  }
+  // Also one that is done before anybody looks.
+  Sandboxed box;
+  TrainerEnd quick =
+      box.Run("for i in range(9):\n  open(f'/out/{i}', 'wb').write(b'x' * (1 << 20))");
+  CHECK_FALSE(quick.succeeded);
+  CHECK(quick.reason == "TRAINER_DISK");
+  TrainerEnd within =
+      Sandboxed().Run("for i in range(5):\n  open(f'/out/{i}', 'wb').write(b'x' * (1 << 20))");
+  INFO(within.log);
+  CHECK(within.succeeded);
 }
 
 TEST_CASE("sandbox: an environment below /tmp can be read there, and nothing beside it") {

@@ -28,8 +28,8 @@ struct TrainerJob {
 struct TrainerEnd {
   bool succeeded = false;
   std::string reason;  // when not: TRAINER_FAILED, TRAINER_OUT_OF_MEMORY, TRAINER_PROCESSES,
-                       // TRAINER_TIMEOUT, STOPPED, or the word the trainer gave on its last line,
-                       // "error: REASON: …"
+                       // TRAINER_DISK, TRAINER_TIMEOUT, STOPPED, or the word that the trainer gave
+                       // on its last line, "error: REASON: …", if doc/formats/trainer.md has it
   std::string log;     // the end of what it printed; stays at the node
   uint64_t peak_memory_bytes = 0;
   absl::Duration cpu_time;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/training/site_case_provider.h"
 
-#include <grpcpp/grpcpp.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <map>
@@ -11,49 +13,46 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/log.h"
-#include "libs/base/mutex.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
-#include "libs/objects/object_store.h"
-#include "libs/rpc/channel.h"
-#include "libs/rpc/identity.h"
-#include "libs/rpc/status.h"
-#include "oncomesh/catalogue/v1/node_catalogue.grpc.pb.h"
-#include "oncomesh/harmonisation/v1/harmonisation.grpc.pb.h"
 
 namespace oncomesh::training {
 namespace {
 
 namespace fs = std::filesystem;
-using catalogue::v1::NodeCatalogueService;
-using harmonisation::v1::HarmonisationService;
 
-// A fault of the case itself, which preparing again would not mend.
-bool IsFaultOfCase(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kDataLoss:
-      return true;
-    default:
-      return false;
-  }
+constexpr absl::Duration kTryAgainAfter = absl::Hours(24);
+
+// A fault of the case itself, by what harmonisation calls it; preparing it again at once would not
+// mend it.
+bool IsFaultOfCase(const std::string& reason) {
+  static constexpr absl::string_view kKinds[] = {"CASE_", "GRID_", "IMAGE_",  "MASK_", "PIXELS_",
+                                                 "ROI_",  "SUV_",  "SERIES_", "NIFTI_"};
+  static constexpr absl::string_view kReasons[] = {
+      "DATASET_MALFORMED",     "DATASET_TOO_DEEP",
+      "DICOM_UNREADABLE",      "MODALITY_LUT",
+      "NO_CONTRAST",           "RESCALE_INVALID",
+      "VALUE_TOO_LONG",        "SEGMENTATION_INVALID",
+      "STRUCTURE_SET_INVALID", "TRANSFER_SYNTAX_UNSUPPORTED"};
+  return std::any_of(std::begin(kKinds), std::end(kKinds),
+                     [&](absl::string_view kind) { return absl::StartsWith(reason, kind); }) ||
+         std::find(std::begin(kReasons), std::end(kReasons), reason) != std::end(kReasons);
 }
 
 class SiteCaseProvider final : public CaseProvider {
  public:
-  SiteCaseProvider(SiteCaseOptions options, std::unique_ptr<objects::ObjectStore> prepared)
-      : options_(std::move(options)),
+  SiteCaseProvider(std::unique_ptr<SiteServices> services,
+                   std::unique_ptr<objects::ObjectStore> prepared, std::string cases_dir,
+                   base::Clock& clock)
+      : services_(std::move(services)),
         prepared_(std::move(prepared)),
-        catalogue_(NodeCatalogueService::NewStub(Channel(options_.catalogue_address, "catalogue"))),
-        harmonisation_(HarmonisationService::NewStub(
-            Channel(options_.harmonisation_address, "harmonisation"))) {}
+        cases_dir_(std::move(cases_dir)),
+        clock_(clock) {}
 
   absl::StatusOr<std::vector<PreparedCase>> Prepare(const std::vector<std::string>& datasets,
                                                     const v1::CaseInputs& inputs,
@@ -62,38 +61,32 @@ class SiteCaseProvider final : public CaseProvider {
     std::string key = inputs.SerializeAsString();
     for (const std::string& dataset : datasets) {
       // Asked in every round: a dataset that was withdrawn is not used any more.
-      ASSIGN_OR_RETURN(std::string digest, AddObjects(dataset, objects));
+      ASSIGN_OR_RETURN(std::string digest, services_->ListObjects(dataset, objects));
       absl::StrAppend(&key, "\n", dataset, " ", digest);
     }
-    const std::string folder =
-        absl::StrCat(options_.cases_dir, "/", crypto::Sha256Hex(key).substr(0, 32));
-    // Also for the note that the very first case cannot be prepared.
+    const std::string folder = absl::StrCat(cases_dir_, "/", crypto::Sha256Hex(key).substr(0, 32));
     RETURN_IF_ERROR(base::MakeDirectories(folder, 0700));
+    if (utimensat(AT_FDCWD, folder.c_str(), nullptr, 0) != 0) {
+      return base::ErrnoStatus(errno, "use the prepared cases");
+    }
     std::vector<std::string> modalities(inputs.modalities().begin(), inputs.modalities().end());
     std::vector<PreparedCase> out;
-    std::map<std::string, int> faults;
+    std::map<std::string, int> left_out;
     for (const CaseObjects& wanted : GroupCases(objects, modalities)) {
       if (!go_on()) return base::Error(absl::StatusCode::kAborted, "STOPPED", "no longer wanted");
-      PreparedCase entry{wanted.code, wanted.patient, absl::StrCat(folder, "/", wanted.code)};
-      absl::StatusOr<std::string> kept = base::ReadFile(entry.folder + ".fault", 256);
-      if (kept.ok()) {
-        ++faults[*kept];
+      if (!IsCaseCode(wanted.code)) {
+        ++left_out["PATIENT_CODE_INVALID"];
         continue;
       }
-      std::error_code ignored;
-      if (!fs::exists(entry.folder, ignored)) {
-        absl::Status status = PrepareOne(wanted, inputs, entry.folder);
-        if (!status.ok() && !IsFaultOfCase(status)) return status;
-        if (!status.ok()) {
-          ++faults[base::ReasonOf(status)];
-          RETURN_IF_ERROR(
-              base::WriteFileAtomically(entry.folder + ".fault", base::ReasonOf(status), 0600));
-          continue;
-        }
+      PreparedCase entry{wanted.code, wanted.patient, absl::StrCat(folder, "/", wanted.code)};
+      ASSIGN_OR_RETURN(std::string fault, FaultOf(wanted, inputs, entry.folder));
+      if (fault.empty()) {
+        out.push_back(std::move(entry));
+      } else {
+        ++left_out[fault];
       }
-      out.push_back(std::move(entry));
     }
-    for (const auto& [reason, count] : faults) {
+    for (const auto& [reason, count] : left_out) {
       base::Log(base::Level::kWarning, "cases.left_out", {{"reason", reason}, {"cases", count}});
     }
     if (out.empty()) {
@@ -104,43 +97,32 @@ class SiteCaseProvider final : public CaseProvider {
     return out;
   }
 
-  void Stop() override {
-    base::MutexLock lock(mutex_);
-    stopped_ = true;
-    if (preparing_ != nullptr) preparing_->TryCancel();
-  }
+  void Stop() override { services_->Stop(); }
 
  private:
-  std::shared_ptr<grpc::Channel> Channel(const std::string& address, absl::string_view service) {
-    return rpc::Connect({.target = address,
-                         .identity_dir = options_.service.identity_dir(),
-                         .trust_domain = options_.service.trust_domain(),
-                         .peer = rpc::ServicePath(options_.service.site(), service),
-                         .node = ""});
-  }
+  struct Fault {
+    std::string reason;
+    absl::Time found;
+  };
 
-  // Adds the dataset's objects and returns the digest of its list.
-  absl::StatusOr<std::string> AddObjects(const std::string& dataset,
-                                         std::vector<DatasetObject>& objects) {
-    grpc::ClientContext context;
-    rpc::SetDeadline(context, absl::Minutes(2));
-    catalogue::v1::GetDatasetManifestRequest request;
-    request.set_name(dataset);
-    auto reader = catalogue_->GetDatasetManifest(&context, request);
-    catalogue::v1::GetDatasetManifestResponse part;
-    std::string digest;
-    while (reader->Read(&part)) {
-      for (const auto& item : part.items().items()) {
-        objects.push_back({item.patient_code(), item.study_uid(), item.modality(), item.sha256()});
-      }
-      if (part.has_finish()) digest = part.finish().digest();
+  // Sees to it that the case is at `folder`. Empty when it is, else the reason why it cannot be.
+  absl::StatusOr<std::string> FaultOf(const CaseObjects& wanted, const v1::CaseInputs& inputs,
+                                      const std::string& folder) {
+    std::error_code ignored;
+    if (fs::exists(folder, ignored)) return std::string();
+    auto known = faults_.find(folder);
+    if (known != faults_.end() && clock_.Now() - known->second.found < kTryAgainAfter) {
+      return known->second.reason;
     }
-    RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
-    if (digest.empty()) {
-      return base::Error(absl::StatusCode::kUnavailable, "DATASET_LIST_CUT",
-                         "the list of a dataset's objects came without its end");
+    absl::Status status = PrepareOne(wanted, inputs, folder);
+    if (status.ok()) {
+      faults_.erase(folder);
+      return std::string();
     }
-    return digest;
+    std::string reason = base::ReasonOf(status);
+    if (!IsFaultOfCase(reason)) return status;
+    faults_[folder] = {reason, clock_.Now()};
+    return reason;
   }
 
   absl::Status PrepareOne(const CaseObjects& wanted, const v1::CaseInputs& inputs,
@@ -152,21 +134,8 @@ class SiteCaseProvider final : public CaseProvider {
     }
     for (double length : inputs.spacing()) request.add_spacing_mm(length);
     request.set_region(inputs.roi());
-    grpc::ClientContext context;
-    rpc::SetDeadline(context, absl::Minutes(30));
-    harmonisation::v1::PrepareCaseResponse response;
-    {
-      base::MutexLock lock(mutex_);
-      if (stopped_) return absl::CancelledError("the service is stopping");
-      preparing_ = &context;
-    }
-    absl::Status prepared =
-        rpc::FromGrpc(harmonisation_->PrepareCase(&context, request, &response));
-    {
-      base::MutexLock lock(mutex_);
-      preparing_ = nullptr;
-    }
-    RETURN_IF_ERROR(prepared);
+    ASSIGN_OR_RETURN(harmonisation::v1::PrepareCaseResponse response,
+                     services_->PrepareCase(request));
 
     // Built beside and renamed: a folder that is there is whole.
     const std::string building = folder + ".building";
@@ -197,22 +166,21 @@ class SiteCaseProvider final : public CaseProvider {
     return absl::OkStatus();
   }
 
-  base::Mutex mutex_;
-  grpc::ClientContext* preparing_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  const SiteCaseOptions options_;
-  std::unique_ptr<objects::ObjectStore> prepared_;
-  std::unique_ptr<NodeCatalogueService::Stub> catalogue_;
-  std::unique_ptr<HarmonisationService::Stub> harmonisation_;
+  const std::unique_ptr<SiteServices> services_;
+  const std::unique_ptr<objects::ObjectStore> prepared_;
+  const std::string cases_dir_;
+  base::Clock& clock_;
+  std::map<std::string, Fault> faults_;  // by the folder that the case would have
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CaseProvider>> MakeSiteCaseProvider(const SiteCaseOptions& options) {
-  RETURN_IF_ERROR(base::MakeDirectories(options.cases_dir, 0700));
-  ASSIGN_OR_RETURN(auto prepared, objects::OpenFolder(options.prepared_dir));
-  return std::unique_ptr<CaseProvider>(
-      std::make_unique<SiteCaseProvider>(options, std::move(prepared)));
+std::unique_ptr<CaseProvider> MakeSiteCaseProvider(std::unique_ptr<SiteServices> services,
+                                                   std::unique_ptr<objects::ObjectStore> prepared,
+                                                   const std::string& cases_dir,
+                                                   base::Clock& clock) {
+  return std::make_unique<SiteCaseProvider>(std::move(services), std::move(prepared), cases_dir,
+                                            clock);
 }
 
 }  // namespace oncomesh::training

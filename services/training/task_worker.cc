@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
@@ -28,6 +29,7 @@
 #include "libs/federated/plan.h"
 #include "libs/objects/object_store.h"
 #include "libs/permit/permit.h"
+#include "services/training/process_runner_watch.h"
 #include "services/training/run_record.h"
 
 namespace oncomesh::training {
@@ -38,16 +40,34 @@ using v1::NodeTask;
 using Outcome = v1::ReportTaskFailedRequest;
 
 constexpr absl::Duration kLeftoverAge = absl::Hours(24 * 7);
+constexpr absl::Duration kCleanEvery = absl::Hours(1);
+// What a model can hold at most: the numbers that a plan may ask for, 8 bytes each.
+constexpr uint64_t kMaxModelBytes = uint64_t{8} << 30;
 
 bool Exists(const std::string& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
 
-void RemoveAll(const std::string& path) {
+// A trainer can leave folders that even their owner may not read.
+void OpenUp(const std::string& path) {
   std::error_code ignored;
-  fs::remove_all(path, ignored);
+  if (!fs::is_directory(fs::symlink_status(path, ignored))) return;
+  fs::permissions(path, fs::perms::owner_all, fs::perm_options::add, ignored);
+  for (const auto& entry : fs::directory_iterator(path, ignored)) OpenUp(entry.path().string());
 }
+
+void RemoveAll(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (!error) return;
+  OpenUp(path);
+  fs::remove_all(path, error);
+  if (error) base::LogError("leftover.not_removed", base::ErrnoStatus(error.value(), "remove it"));
+}
+
+// Now is when it was used last.
+void Touch(const std::string& path) { (void)utimensat(AT_FDCWD, path.c_str(), nullptr, 0); }
 
 const char* KindName(v1::Round::Kind kind) {
   switch (kind) {
@@ -84,24 +104,72 @@ bool IsAway(const absl::Status& status) {
   }
 }
 
+// What follows from plan and data alone: later attempts and later rounds would end the same.
+bool IsLasting(const std::string& reason) {
+  static constexpr absl::string_view kReasons[] = {
+      // of the node
+      "TRAINER_NOT_INSTALLED", "TRAINER_DAMAGED", "TRAINER_DIGEST", "RUNNER_UNAVAILABLE",
+      "DATASET_NOT_FOUND", "DATASET_WITHDRAWN", "CASES_NOT_PREPARED", "NO_CASES",
+      // of the plan
+      "PLAN_INVALID", "PLAN_DIGEST", "INPUT_TOO_LARGE", "TRAINER_OUTPUT_INVALID",
+      // in the trainer's words
+      "TASK_MISSING", "TASK_INVALID", "MODEL_MISSING", "MODEL_SHAPE", "MODALITY_MISSING",
+      "MASK_MISSING", "CASE_UNREADABLE", "CASE_NOT_FINITE", "GRID_MISMATCH",
+      "HYPERPARAMETER_INVALID", "STATISTICS_MISSING", "STATISTICS_SHAPE", "SAMPLES_INVALID",
+      "NO_EXAMPLES"};
+  return std::find(std::begin(kReasons), std::end(kReasons), reason) != std::end(kReasons);
+}
+
+// What follows from this round's model too, or took up a limit: not again in this round.
+bool IsOfRound(const std::string& reason) {
+  return absl::StartsWith(reason, "UPDATE_") || absl::StartsWith(reason, "TENSOR_") ||
+         reason == "TRAINER_OUT_OF_MEMORY" || reason == "TRAINER_PROCESSES" ||
+         reason == "TRAINER_DISK" || reason == "TRAINER_TIMEOUT";
+}
+
+// A file or program that this service may not use is the machine's trouble, no decision on the
+// task.
+bool IsOfMachine(const std::string& reason) {
+  return absl::StartsWith(reason, "FILE_") || absl::StartsWith(reason, "PROGRAM_");
+}
+
+// The node decided against the task: permit or policy.
+bool IsRefusal(const std::string& reason) {
+  return absl::StartsWith(reason, "PERMIT_") || absl::StartsWith(reason, "POLICY_");
+}
+
 // How a refusal or failure is told to the hub.
 Outcome::Outcome OutcomeOf(const absl::Status& why) {
   const std::string reason = base::ReasonOf(why);
   if (why.code() == absl::StatusCode::kUnavailable || reason == "EPOCH_TOO_OLD" ||
       why.code() == absl::StatusCode::kAborted ||
-      why.code() == absl::StatusCode::kResourceExhausted) {
+      why.code() == absl::StatusCode::kResourceExhausted || IsOfMachine(reason)) {
     return Outcome::OUTCOME_RETRY;
   }
   if (why.code() == absl::StatusCode::kPermissionDenied ||
-      why.code() == absl::StatusCode::kUnauthenticated || reason == "TRAINER_NOT_INSTALLED" ||
-      reason == "TRAINER_DAMAGED" || reason == "TRAINER_DIGEST" || reason == "DATASET_NOT_FOUND" ||
-      reason == "DATASET_WITHDRAWN" || reason == "RUNNER_UNAVAILABLE" || reason == "PLAN_INVALID" ||
-      reason == "PLAN_DIGEST") {
+      why.code() == absl::StatusCode::kUnauthenticated || IsLasting(reason)) {
     return Outcome::OUTCOME_LEAVE_RUN;
   }
-  return reason.rfind("UPDATE_", 0) == 0 || reason.rfind("TENSOR_", 0) == 0
-             ? Outcome::OUTCOME_DROP_ROUND
-             : Outcome::OUTCOME_RETRY;
+  return IsOfRound(reason) ? Outcome::OUTCOME_DROP_ROUND : Outcome::OUTCOME_RETRY;
+}
+
+// OK when an input of that size can be what the plan describes; the hub is not trusted with the
+// node's disk.
+absl::Status CheckInputSize(const v1::Plan& plan, const v1::TaskInput& input, bool model) {
+  uint64_t most = kMaxModelBytes;
+  if (!model || plan.model().initial().empty()) {
+    most = 0;
+    const auto& tensors = model ? plan.model().tensors() : plan.statistics().tensors();
+    for (const federated::TensorSpec& tensor : federated::TensorsOf(tensors)) {
+      most += 8 * federated::ElementsOf(tensor.shape).value_or(0);
+    }
+  }
+  if (input.bytes() >= 0 &&
+      static_cast<uint64_t>(input.bytes()) <= 8 + federated::kMaxHeaderBytes + most) {
+    return absl::OkStatus();
+  }
+  return base::Error(absl::StatusCode::kFailedPrecondition, "INPUT_TOO_LARGE",
+                     "the hub announced an input that is larger than the plan can make it");
 }
 
 // Six significant digits: enough to compare models, too few to carry anything else.
@@ -225,7 +293,10 @@ absl::StatusOr<bool> TaskWorker::RunOnce() {
   request.set_version(deps_.version);
   request.mutable_wait()->set_seconds(absl::ToInt64Seconds(deps_.wait));
   ASSIGN_OR_RETURN(v1::AcquireTaskResponse response, deps_.hub.Acquire(request));
-  if (!response.has_task()) return false;
+  if (!response.has_task()) {
+    CloseInterrupted();
+    return false;
+  }
   RETURN_IF_ERROR(Do(response.task()));
   return true;
 }
@@ -280,7 +351,11 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
   }
   if (!lease.lost().ok()) status = lease.lost();
   if (deps_.stop.stopped()) return absl::OkStatus();  // taken up again at the next start
-  if (base::ReasonOf(status) == "LEASE_LOST") return absl::OkStatus();
+  if (base::ReasonOf(status) == "LEASE_LOST") {
+    // Handed out again, to this session or the next: what is kept is used then.
+    Note(entry, NodeTask::STATE_WITHDRAWN, "LEASE_LOST");
+    return absl::OkStatus();
+  }
   if (IsWithdrawn(status) || base::ReasonOf(status) == "UPDATE_CONFLICT") {
     Note(entry, NodeTask::STATE_WITHDRAWN, base::ReasonOf(status));
     RemoveAll(folder);
@@ -321,23 +396,29 @@ absl::Status TaskWorker::CheckAllowed(const v1::Task& task) {
 
 absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask& entry) {
   const v1::Plan& plan = task.plan();
-  ASSIGN_OR_RETURN(TrainerPackage trainer, deps_.trainers.Load(plan.trainer().name()));
+  const std::string folder = FolderOf(task);
+  RemoveAll(folder);
+  // Preparing and training can take hours, in which somebody may install another one: what runs is
+  // the copy that is hashed here.
+  ASSIGN_OR_RETURN(TrainerPackage trainer,
+                   deps_.trainers.Copy(plan.trainer().name(), folder + "/trainer"));
   if (trainer.digest != plan.trainer().digest()) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "TRAINER_DIGEST",
                        "the trainer installed here is not the one that the plan names");
   }
   RETURN_IF_ERROR(deps_.runner.Check());
 
-  const std::string folder = FolderOf(task);
-  RemoveAll(folder);
+  TrimCaches(task.run());
   const std::string cache = absl::StrCat(deps_.state_dir, "/cache/", task.run());
   for (const std::string& path : {folder + "/out", cache, deps_.state_dir + "/inputs"}) {
     RETURN_IF_ERROR(base::MakeDirectories(path, 0700));
   }
+  Touch(cache);
   TrainerJob job;
   for (const v1::TaskInput* input : {&task.model(), &task.statistics()}) {
     if (input->sha256().empty()) continue;
     const std::string path = InputPath(input->sha256());
+    RETURN_IF_ERROR(CheckInputSize(plan, *input, input == &task.model()));
     if (!Exists(path)) RETURN_IF_ERROR(deps_.hub.Download(task.name(), *input, path));
     job.inputs.emplace_back(path, input == &task.model() ? "/model/model.safetensors"
                                                          : "/model/statistics.safetensors");
@@ -403,12 +484,6 @@ absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask
   job.cache_folder = cache;
   job.time_limit = deps_.time_limit;
 
-  // Preparing the cases can take long: what runs is what is hashed now.
-  ASSIGN_OR_RETURN(TrainerPackage unchanged, deps_.trainers.Load(plan.trainer().name()));
-  if (unchanged.digest != trainer.digest) {
-    return base::Error(absl::StatusCode::kFailedPrecondition, "TRAINER_DIGEST",
-                       "the trainer installed here was changed while the task was prepared");
-  }
   Note(entry, NodeTask::STATE_TRAINING);
   ASSIGN_OR_RETURN(TrainerEnd end, deps_.runner.Run(job, [&] { return lease.GoOn(); }));
   entry.set_peak_memory_bytes(static_cast<int64_t>(end.peak_memory_bytes));
@@ -417,6 +492,7 @@ absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask
     RETURN_IF_ERROR(lease.lost());
     // What the trainer printed may speak of patients: it stays in a file of the node.
     (void)base::WriteFileAtomically(deps_.state_dir + "/last-trainer-failure.log", end.log, 0600);
+    if (end.reason == "TRAINER_DISK") RemoveAll(cache);
     return base::Error(end.reason == "STOPPED" ? absl::StatusCode::kAborted
                                                : absl::StatusCode::kFailedPrecondition,
                        end.reason,
@@ -522,9 +598,8 @@ absl::Status TaskWorker::Deliver(const v1::Task& task, Lease& lease, NodeTask& e
 }
 
 void TaskWorker::GiveUp(const v1::Task& task, const absl::Status& why, NodeTask& entry) {
-  const bool refused = why.code() == absl::StatusCode::kPermissionDenied ||
-                       why.code() == absl::StatusCode::kUnauthenticated;
   std::string reason = base::ReasonOf(why);
+  const bool refused = IsRefusal(reason);
   if (reason.size() > 63) reason = "TASK_FAILED";
   Note(entry, refused ? NodeTask::STATE_REFUSED : NodeTask::STATE_FAILED, reason);
   if (absl::Status told = deps_.record(task, refused ? "REFUSED" : "FAILED", reason); !told.ok()) {
@@ -546,25 +621,70 @@ void TaskWorker::GiveUp(const v1::Task& task, const absl::Status& why, NodeTask&
   }
 }
 
+void TaskWorker::CloseInterrupted() {
+  if (interrupted_closed_) return;
+  interrupted_closed_ = true;
+  // The hub has nothing for this node: what a service that was killed had begun is not handed out
+  // again, or not soon; then its entry is opened anew. What the hub took of it, its manifests say.
+  for (NodeTask& entry : deps_.history.List()) {
+    if (entry.state() != NodeTask::STATE_PREPARING && entry.state() != NodeTask::STATE_TRAINING &&
+        entry.state() != NodeTask::STATE_UPLOADING) {
+      continue;
+    }
+    v1::Task task;
+    task.set_name(entry.name());
+    task.set_run(entry.run());
+    task.set_round(entry.round());
+    task.set_owner(entry.owner());
+    if (absl::Status told = deps_.record(task, "FAILED", "INTERRUPTED"); !told.ok()) {
+      base::LogError("audit.failed", told, {{"task", task.name()}});
+    }
+    Note(entry, NodeTask::STATE_FAILED, "INTERRUPTED");
+  }
+}
+
+void TaskWorker::TrimCaches(const std::string& run) {
+  struct Cache {
+    absl::Time used;
+    std::string path;
+  };
+  std::vector<Cache> caches;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(deps_.state_dir + "/cache", error)) {
+    struct stat info{};
+    if (entry.path().filename() == run || stat(entry.path().c_str(), &info) != 0) continue;
+    caches.push_back({absl::TimeFromTimespec(info.st_mtim), entry.path().string()});
+  }
+  std::sort(caches.begin(), caches.end(),
+            [](const Cache& a, const Cache& b) { return a.used > b.used; });
+  uint64_t bytes = 0;
+  for (const Cache& cache : caches) {
+    bytes += DiskUse({cache.path}, deps_.cache_bytes + 1);
+    if (bytes > deps_.cache_bytes) RemoveAll(cache.path);
+  }
+}
+
 void TaskWorker::RemoveOldLeftovers() {
   std::error_code error;
-  for (const char* kind : {"/tasks", "/cache"}) {
+  for (const char* kind : {"/tasks", "/cache", "/cases"}) {
     for (const auto& entry : fs::directory_iterator(deps_.state_dir + kind, error)) {
-      std::error_code ignored;
       struct stat info{};
       if (stat(entry.path().c_str(), &info) != 0) continue;
       if (deps_.clock.Now() - absl::TimeFromTimespec(info.st_mtim) > kLeftoverAge) {
-        fs::remove_all(entry.path(), ignored);
+        RemoveAll(entry.path().string());
       }
     }
   }
 }
 
 void TaskWorker::RunUntilStopped() {
-  RemoveOldLeftovers();
   absl::Duration pause = deps_.backoff;
   std::string last;
   while (!deps_.stop.stopped()) {
+    if (deps_.clock.Now() - cleaned_ >= kCleanEvery) {
+      cleaned_ = deps_.clock.Now();
+      RemoveOldLeftovers();
+    }
     absl::StatusOr<bool> worked = RunOnce();
     if (deps_.stop.stopped()) return;
     const std::string now = worked.ok() ? "" : base::ReasonOf(worked.status());

@@ -4,8 +4,10 @@
 // folder before the next step begins, so the service can be killed at any moment:
 //
 //   tasks/<task>/task.json   what the trainer is told     tasks/<task>/out/   where it writes
+//   tasks/<task>/trainer/    the copy that is run
 //   tasks/<task>/update.safetensors, result.pb            a finished result, waiting to be taken
 //   inputs/<sha256>          models and statistics        cache/<run>/        the trainer's own
+//   cases/<digest>/          prepared cases (site_case_provider)
 #pragma once
 
 #include <functional>
@@ -53,6 +55,7 @@ class TaskWorker {
     absl::Duration wait = absl::Seconds(20);    // for a task, at the hub
     absl::Duration backoff = absl::Seconds(1);  // first pause when the hub is away; doubles to 30 s
     absl::Duration time_limit = absl::Hours(12);  // of one trainer
+    uint64_t cache_bytes = uint64_t{16} << 30;    // of the caches of other runs, together
   };
   explicit TaskWorker(Deps deps) : deps_(std::move(deps)) {}
 
@@ -60,8 +63,13 @@ class TaskWorker {
   // reaching the hub or of the node's own disk; what went wrong with the task was told to the hub.
   absl::StatusOr<bool> RunOnce();
 
-  // RunOnce until stopped, with pauses while the hub is away. Old leftovers are removed first.
+  // RunOnce until stopped, with pauses while the hub is away. Between tasks, once an hour,
+  // RemoveOldLeftovers.
   void RunUntilStopped();
+
+  // Removes caches, prepared cases and folders of tasks that were not used for a week. Not while
+  // RunOnce runs.
+  void RemoveOldLeftovers();
 
  private:
   class Lease;
@@ -75,9 +83,14 @@ class TaskWorker {
   std::string FolderOf(const v1::Task& task) const;
   std::string InputPath(const std::string& sha256) const;
   void Note(v1::NodeTask& entry, v1::NodeTask::State state, const std::string& reason = "");
-  void RemoveOldLeftovers();
+  // Removes the caches of other runs, the oldest first, until they keep to cache_bytes.
+  void TrimCaches(const std::string& run);
+  // Ends the entries of tasks that an earlier start of the service left unfinished.
+  void CloseInterrupted();
 
   Deps deps_;
+  bool interrupted_closed_ = false;
+  absl::Time cleaned_ = absl::InfinitePast();
 };
 
 // Whether the node's policy lets the task run. Errors: PERMISSION_DENIED (POLICY_PURPOSE,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/training/trainer_shelf.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -33,7 +35,10 @@ bool IsName(const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<std::string> FolderDigest(const std::string& folder) {
+namespace {
+
+// The package's files by their path in it, sorted.
+absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code error;
   fs::recursive_directory_iterator it(folder, error), end;
@@ -43,30 +48,27 @@ absl::StatusOr<std::string> FolderDigest(const std::string& folder) {
     if (!fs::is_regular_file(status)) return Damaged("has something that is not a plain file");
     if (paths.size() == kMaxFiles) return Damaged("has more than 10,000 files");
     paths.push_back(fs::relative(it->path(), folder, error).string());
+    if (paths.back().find('\n') != std::string::npos) {
+      return Damaged("has a line break in a file name");
+    }
   }
   if (error) return Damaged("cannot be read");
   std::sort(paths.begin(), paths.end());
-  crypto::Sha256 all;
-  uint64_t left = kMaxBytes;
-  for (const std::string& path : paths) {
-    if (path.find('\n') != std::string::npos) return Damaged("has a line break in a file name");
-    absl::StatusOr<std::string> content = base::ReadFile(absl::StrCat(folder, "/", path), left);
-    if (!content.ok()) return Damaged("cannot be read or is larger than 1 GiB");
-    left -= content->size();
-    all.Update(absl::StrCat(crypto::Sha256Hex(*content), "  ", path, "\n"));
-  }
-  return all.FinishHex();
+  return paths;
 }
 
-absl::StatusOr<TrainerPackage> TrainerShelf::Load(const std::string& name) const {
+absl::StatusOr<std::string> ReadPackageFile(const std::string& path, uint64_t& left) {
+  absl::StatusOr<std::string> content = base::ReadFile(path, left);
+  if (!content.ok()) return Damaged("cannot be read or is larger than 1 GiB");
+  left -= content->size();
+  return content;
+}
+
+// The package at `folder`, as whose name `name` is known.
+absl::StatusOr<TrainerPackage> LoadFrom(const std::string& folder, const std::string& name) {
   TrainerPackage package;
   package.name = name;
-  package.folder = absl::StrCat(root_, "/", name);
-  std::error_code error;
-  if (!IsName(name) || !fs::is_directory(package.folder, error)) {
-    return base::Error(absl::StatusCode::kNotFound, "TRAINER_NOT_INSTALLED",
-                       "this trainer is not installed at the node");
-  }
+  package.folder = folder;
   absl::StatusOr<std::string> text = base::ReadFile(package.folder + "/trainer.json", 64 << 10);
   if (!text.ok()) return Damaged("has no readable trainer.json");
   absl::StatusOr<nlohmann::json> json = crypto::ParseStrictJson(*text);
@@ -85,6 +87,53 @@ absl::StatusOr<TrainerPackage> TrainerShelf::Load(const std::string& name) const
   }
   ASSIGN_OR_RETURN(package.digest, FolderDigest(package.folder));
   return package;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FolderDigest(const std::string& folder) {
+  ASSIGN_OR_RETURN(std::vector<std::string> paths, FilesOf(folder));
+  crypto::Sha256 all;
+  uint64_t left = kMaxBytes;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(std::string content, ReadPackageFile(absl::StrCat(folder, "/", path), left));
+    all.Update(absl::StrCat(crypto::Sha256Hex(content), "  ", path, "\n"));
+  }
+  return all.FinishHex();
+}
+
+absl::StatusOr<std::string> TrainerShelf::FolderOf(const std::string& name) const {
+  std::string folder = absl::StrCat(root_, "/", name);
+  std::error_code error;
+  if (!IsName(name) || !fs::is_directory(folder, error)) {
+    return base::Error(absl::StatusCode::kNotFound, "TRAINER_NOT_INSTALLED",
+                       "this trainer is not installed at the node");
+  }
+  return folder;
+}
+
+absl::StatusOr<TrainerPackage> TrainerShelf::Load(const std::string& name) const {
+  ASSIGN_OR_RETURN(std::string folder, FolderOf(name));
+  return LoadFrom(folder, name);
+}
+
+absl::StatusOr<TrainerPackage> TrainerShelf::Copy(const std::string& name,
+                                                  const std::string& to) const {
+  ASSIGN_OR_RETURN(std::string folder, FolderOf(name));
+  ASSIGN_OR_RETURN(std::vector<std::string> paths, FilesOf(folder));
+  uint64_t left = kMaxBytes;
+  for (const std::string& path : paths) {
+    const std::string from = absl::StrCat(folder, "/", path), target = absl::StrCat(to, "/", path);
+    RETURN_IF_ERROR(base::MakeDirectories(fs::path(target).parent_path().string(), 0700));
+    struct stat info{};
+    if (stat(from.c_str(), &info) != 0) return Damaged("cannot be read");
+    ASSIGN_OR_RETURN(std::string content, ReadPackageFile(from, left));
+    ASSIGN_OR_RETURN(base::AtomicFile file,
+                     base::AtomicFile::Create(target, 0400 | (info.st_mode & 0111)));
+    RETURN_IF_ERROR(file.Append(content));
+    RETURN_IF_ERROR(file.Commit(/*overwrite=*/false, /*sync=*/false));
+  }
+  return LoadFrom(to, name);
 }
 
 std::vector<std::string> TrainerShelf::Names() const {

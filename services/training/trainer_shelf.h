@@ -18,7 +18,7 @@ struct TrainerPackage {
   std::string digest;                // hex SHA-256
 };
 
-// Reads the folder anew each time, so that what runs is what was hashed last. Any thread.
+// Reads the folder anew each time. Any thread.
 class TrainerShelf {
  public:
   explicit TrainerShelf(std::string root) : root_(std::move(root)) {}
@@ -27,10 +27,15 @@ class TrainerShelf {
   // is missing or not as documented, the folder has a symbolic link, more than 10,000 files or
   // 1 GiB.
   absl::StatusOr<TrainerPackage> Load(const std::string& name) const;
+  // Copies the trainer to `to`, which is made, and loads it from there: what runs out of the copy
+  // is what was hashed, whatever happens to the folder meanwhile. Errors: as Load;
+  // RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE for what the disk says.
+  absl::StatusOr<TrainerPackage> Copy(const std::string& name, const std::string& to) const;
   // Names of the folders, sorted.
   std::vector<std::string> Names() const;
 
  private:
+  absl::StatusOr<std::string> FolderOf(const std::string& name) const;
   const std::string root_;
 };
 

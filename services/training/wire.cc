@@ -20,6 +20,7 @@
 #include "services/training/process_runner.h"
 #include "services/training/round_closer.h"
 #include "services/training/site_case_provider.h"
+#include "services/training/site_services.h"
 #include "services/training/training_service.h"
 
 namespace oncomesh::training {
@@ -111,6 +112,7 @@ ProcessRunner::Options RunnerOptions(const config::v1::TrainerLimits& limits) {
   if (limits.memory_mib() > 0) options.memory_bytes = uint64_t(limits.memory_mib()) << 20;
   if (limits.file_mib() > 0) options.file_bytes = uint64_t(limits.file_mib()) << 20;
   if (limits.temporary_mib() > 0) options.temporary_bytes = uint64_t(limits.temporary_mib()) << 20;
+  if (limits.disk_mib() > 0) options.disk_bytes = uint64_t(limits.disk_mib()) << 20;
   if (limits.cpu_minutes() > 0) options.cpu_time = absl::Minutes(limits.cpu_minutes());
   options.readable = {limits.readable().begin(), limits.readable().end()};
   options.path = {limits.path().begin(), limits.path().end()};
@@ -173,9 +175,11 @@ class NodeApp final : public rpc::App {
               event.reason = reason;
               event.permit = task.permit_jws();
               event.note = {task.name(),
-                            {{"run", task.run()},
-                             {"round", absl::StrCat(task.round())},
-                             {"trainer", task.plan().trainer().digest()}}};
+                            {{"run", task.run()}, {"round", absl::StrCat(task.round())}}};
+              // Not known any more of a task that an earlier start left unfinished.
+              if (const std::string& digest = task.plan().trainer().digest(); !digest.empty()) {
+                event.note.attributes.emplace("trainer", digest);
+              }
               return site_.RecordOwn(std::move(event));
             },
         .trainers = shelf_,
@@ -186,6 +190,9 @@ class NodeApp final : public rpc::App {
         .stop = stop_};
     if (config.trainer_limits().minutes() > 0) {
       deps.time_limit = absl::Minutes(config.trainer_limits().minutes());
+    }
+    if (config.trainer_limits().disk_mib() > 0) {
+      deps.cache_bytes = uint64_t(config.trainer_limits().disk_mib()) << 20;
     }
     return deps;
   }
@@ -228,9 +235,10 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const TrainingConfig& config, rpc
     cases = std::make_unique<FolderCaseProvider>(config.cases_dir());
   } else if (!config.catalogue_address().empty() && !config.harmonisation_address().empty() &&
              !config.prepared_dir().empty()) {
-    ASSIGN_OR_RETURN(cases, MakeSiteCaseProvider({config.service(), config.catalogue_address(),
-                                                  config.harmonisation_address(),
-                                                  config.prepared_dir(), state + "/cases"}));
+    ASSIGN_OR_RETURN(auto prepared, objects::OpenFolder(config.prepared_dir()));
+    cases = MakeSiteCaseProvider(ConnectSiteServices(config.service(), config.catalogue_address(),
+                                                     config.harmonisation_address()),
+                                 std::move(prepared), state + "/cases", base::SystemClock::Get());
   } else {
     return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
                        "a node's training service needs catalogueAddress, harmonisationAddress and "
