@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "libs/testing/status_matchers.h"
 
@@ -108,6 +109,38 @@ TEST_CASE("n4: a field has the same slope whatever it was fitted to") {
     REQUIRE(wanted == Approx(0.3 / static_cast<double>(size[axis] - 1)).epsilon(0.2));
     REQUIRE(Slope(coarse.bias_field, axis) == Approx(wanted).epsilon(0.03));
   }
+}
+
+TEST_CASE("n4: says how far it is, and can be stopped at every iteration") {
+  Phantom body = Body();
+  N4Options options;
+  options.shrink = 2;
+  options.iterations = {3, 2};
+  options.convergence = 0;  // no level ends early
+  std::vector<size_t> told;
+  REQUIRE_VALUE(N4Result whole,
+                CorrectBiasField(body.image, nullptr, options, [&](size_t done, size_t most) {
+                  REQUIRE(most == 5);
+                  told.push_back(done);
+                  return true;
+                }));
+  REQUIRE(told == std::vector<size_t>{1, 2, 3, 4, 5});
+  REQUIRE_VALUE(N4Result silent, CorrectBiasField(body.image, nullptr, options));
+  REQUIRE(silent.corrected.voxels == whole.corrected.voxels);
+  for (size_t last : {1u, 4u}) {
+    REQUIRE_REASON(CorrectBiasField(body.image, nullptr, options,
+                                    [&](size_t done, size_t) { return done < last; }),
+                   absl::StatusCode::kAborted, "STOPPED");
+  }
+  // A level that ends early counts as done.
+  options.convergence = 1;
+  told.clear();
+  REQUIRE_OK(CorrectBiasField(body.image, nullptr, options, [&](size_t done, size_t) {
+               told.push_back(done);
+               return true;
+             }).status());
+  REQUIRE(told == std::vector<size_t>{1, 4});
+  REQUIRE(N4EngineVersion().rfind("5.", 0) == 0);
 }
 
 TEST_CASE("n4: refuses what it cannot correct") {

@@ -30,9 +30,23 @@ absl::Status Fault(absl::string_view reason, absl::string_view message,
   return base::Error(absl::StatusCode::kInvalidArgument, reason, message, std::move(metadata));
 }
 
+// A slice that is the same one in whatever order the objects come; there is one.
+const Slice& AnyPlane(const std::vector<ImageObject>& objects) {
+  const Slice* least = nullptr;
+  for (const ImageObject& object : objects) {
+    for (const Slice& slice : object.slices) {
+      if (least == nullptr || std::tie(slice.position, slice.orientation) <
+                                  std::tie(least->position, least->orientation)) {
+        least = &slice;
+      }
+    }
+  }
+  return *least;
+}
+
 absl::Status CheckAlike(const std::vector<ImageObject>& objects) {
   const ImageObject& first = objects.front();
-  const Slice& plane = first.slices.front();
+  const Slice& plane = AnyPlane(objects);
   for (const ImageObject& object : objects) {
     if (object.series_uid != first.series_uid || object.modality != first.modality) {
       return Fault("SERIES_MIXED",
@@ -91,6 +105,25 @@ struct Placed {
   Vector3 at;  // row, column and normal coordinate, mm
 };
 
+const Slice& SliceOf(const std::vector<ImageObject>& objects, const Placed& placed) {
+  return objects[placed.object].slices[placed.slice];
+}
+
+// All slices from the first to the last along the normal of `plane`.
+std::vector<Placed> PlaceAlong(const std::vector<ImageObject>& objects, const Slice& plane) {
+  Grid at_origin;  // only turns positions into the coordinates of the axes
+  at_origin.direction = Axes(plane);
+  std::vector<Placed> placed;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    for (size_t k = 0; k < objects[i].slices.size(); ++k) {
+      placed.push_back({i, k, at_origin.Index(objects[i].slices[k].position)});
+    }
+  }
+  std::sort(placed.begin(), placed.end(),
+            [](const Placed& a, const Placed& b) { return a.at[2] < b.at[2]; });
+  return placed;
+}
+
 absl::Status CheckSteps(const std::vector<Placed>& placed, const Slice& plane,
                         SeriesGeometry& out) {
   std::vector<double> steps;
@@ -144,16 +177,17 @@ absl::Status CheckSteps(const std::vector<Placed>& placed, const Slice& plane,
   return absl::OkStatus();
 }
 
-// The moments of two objects as comparable text; objects without a time come last.
-std::string Moment(const dicom::PetHeader& pet) {
-  return absl::StrCat(pet.acquisition_date.empty() ? "~" : pet.acquisition_date,
-                      pet.acquisition_time.empty() ? "~" : pet.acquisition_time);
+// The moment of an object as something that can be compared; objects without a time come last.
+auto Moment(const dicom::PetHeader& pet) {
+  return std::tuple(absl::StrCat(pet.acquisition_date.empty() ? "~" : pet.acquisition_date,
+                                 pet.acquisition_time.empty() ? "~" : pet.acquisition_time),
+                    pet.frame_reference_ms, pet.frame_duration_ms);
 }
 
 auto DoseKey(const dicom::PetHeader& pet) {
   return std::tie(pet.units, pet.suv_type, pet.decay_correction, pet.corrections, pet.series_date,
                   pet.series_time, pet.injection_time, pet.injection_date_time, pet.timezone,
-                  pet.dose_bq, pet.half_life_s, pet.weight_kg, pet.height_m, pet.sex,
+                  pet.drugs, pet.dose_bq, pet.half_life_s, pet.weight_kg, pet.height_m, pet.sex,
                   pet.philips_suv_factor, pet.philips_activity_factor);
 }
 
@@ -165,29 +199,23 @@ absl::StatusOr<SeriesGeometry> CheckSeriesGeometry(const std::vector<ImageObject
   if (empty) return Fault("SERIES_EMPTY", "there is no image to make a volume of");
   RETURN_IF_ERROR(CheckAlike(objects));
 
-  const ImageObject& first = objects.front();
-  const Slice& plane = first.slices.front();
+  // Two at the same place are an error further on, so each of these slices is a certain one.
+  std::vector<Placed> placed = PlaceAlong(objects, AnyPlane(objects));
+  placed = PlaceAlong(objects, SliceOf(objects, placed.front()));
+  const ImageObject& first = objects[placed.front().object];
+  const Slice& plane = SliceOf(objects, placed.front());
   SeriesGeometry out;
   out.grid.direction = Axes(plane);
-  std::vector<Placed> placed;
-  Grid at_origin;  // only turns positions into the coordinates of the axes
-  at_origin.direction = out.grid.direction;
-  for (size_t i = 0; i < objects.size(); ++i) {
-    for (size_t k = 0; k < objects[i].slices.size(); ++k) {
-      placed.push_back({i, k, at_origin.Index(objects[i].slices[k].position)});
-    }
-  }
-  // Two at the same place are an error further on, so the order of the files does not matter.
-  std::sort(placed.begin(), placed.end(),
-            [](const Placed& a, const Placed& b) { return a.at[2] < b.at[2]; });
-  const Placed& lowest = placed.front();
-  out.grid.origin = objects[lowest.object].slices[lowest.slice].position;
+  out.grid.origin = plane.position;
   out.grid.size = {first.columns, first.rows, static_cast<int64_t>(placed.size())};
   out.grid.spacing = {plane.column_spacing, plane.row_spacing, 1};
   if (placed.size() > 1) {
     RETURN_IF_ERROR(CheckSteps(placed, plane, out));
   } else {
-    double step = first.slice_spacing_mm.value_or(first.slice_thickness_mm.value_or(0));
+    double step = 0;  // some devices write 0 for what they do not know
+    for (std::optional<double> mm : {first.slice_thickness_mm, first.slice_spacing_mm}) {
+      if (mm && *mm > 0) step = *mm;
+    }
     if (!(step > 0)) {
       return Fault("SERIES_UNEVEN_SPACING",
                    "the series has one slice, and no thickness is given for it");

@@ -19,7 +19,8 @@ struct ImageSeries {
   std::string series_uid;
   std::string frame_of_reference_uid;
   size_t slices = 0;
-  // Of PET: the header of the object that was acquired first.
+  // Of PET: the header of the object that was acquired first, and of several that of the frame
+  // whose reference time comes first.
   std::optional<dicom::PetHeader> pet;
 };
 
@@ -32,7 +33,8 @@ struct SeriesGeometry {
 };
 
 // Slices are put in order along the normal of their plane, row direction × column direction, so the
-// volume's axes are always right-handed.
+// volume's axes are always right-handed. Where directions or spacings differ within the tolerances,
+// the volume has those of its first slice, whatever order the objects come in.
 // Tolerances: directions 1e-3, in-plane spacing 1e-3 relative, steps between slices 1 % or 0.01 mm,
 // shift of a slice within its plane 0.1 pixel; positions nearer than 1 % of the step are the same.
 // Errors, all INVALID_ARGUMENT: SERIES_EMPTY, SERIES_MIXED (more than one series, modality or frame

@@ -110,6 +110,38 @@ TEST_CASE("series: each fault has its reason") {
   }
 }
 
+TEST_CASE("series: directions within the tolerance give one volume, whatever the order") {
+  // Four slices, turned a little against each other about their normal and with pixels a little
+  // larger: the volume has the directions and pixels of the first along the normal.
+  std::vector<ImageObject> objects = Series(4, kAxial);
+  const double turns[] = {0, 8e-4, -1e-4, 5e-4};
+  for (size_t i = 0; i < 4; ++i) {
+    double c = std::cos(turns[i]), s = std::sin(turns[i]);
+    objects[i].slices[0].orientation = {c, s, 0, -s, c, 0};
+    objects[i].slices[0].row_spacing *= 1 + turns[i] / 2;
+  }
+  std::vector<size_t> order = {0, 1, 2, 3};
+  do {
+    std::vector<ImageObject> some;
+    for (size_t i : order) some.push_back(objects[i]);
+    REQUIRE_VALUE(ImageSeries series, AssembleSeries(some));
+    const Grid& grid = series.volume.grid;
+    REQUIRE(grid.direction == Matrix3{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}});
+    REQUIRE(grid.spacing[1] == 1.5);
+    for (int i = 0; i < 4; ++i) REQUIRE(series.volume.At(0, 0, i) == static_cast<float>(i));
+  } while (std::next_permutation(order.begin(), order.end()));
+  // Two that are too far from each other, though neither is from the one between.
+  objects = Series(3, kAxial);
+  objects[1].slices[0].orientation = {1, 9e-4, 0, -9e-4, 1, 0};
+  objects[2].slices[0].orientation = {1, 1.8e-3, 0, -1.8e-3, 1, 0};
+  for (size_t first : {0u, 1u, 2u}) {
+    std::vector<ImageObject> some = objects;
+    std::swap(some[0], some[first]);
+    REQUIRE_REASON(AssembleSeries(some), absl::StatusCode::kInvalidArgument,
+                   "SERIES_MIXED_ORIENTATION");
+  }
+}
+
 TEST_CASE("series: rounding of positions is no fault, one slice takes its thickness") {
   std::vector<ImageObject> objects = Series(6, kAxial);
   objects[3].slices[0].position[2] += 0.009;
@@ -118,6 +150,13 @@ TEST_CASE("series: rounding of positions is no fault, one slice takes its thickn
   objects[0].slice_thickness_mm = 3.5;
   REQUIRE_VALUE(ImageSeries one, AssembleSeries(objects));
   REQUIRE(one.volume.grid.spacing[2] == 3.5);
+  // Some devices write 0 for a spacing they do not know; one they do know comes first.
+  objects[0].slice_spacing_mm = 0;
+  REQUIRE_VALUE(one, AssembleSeries(objects));
+  REQUIRE(one.volume.grid.spacing[2] == 3.5);
+  objects[0].slice_spacing_mm = 4;
+  REQUIRE_VALUE(one, AssembleSeries(objects));
+  REQUIRE(one.volume.grid.spacing[2] == 4);
 }
 
 TEST_CASE("series: PET of two doses is refused, the earliest acquisition is kept") {
@@ -130,6 +169,15 @@ TEST_CASE("series: PET of two doses is refused, the earliest acquisition is kept
   }
   REQUIRE_VALUE(ImageSeries series, AssembleSeries(objects));
   REQUIRE(series.pet->acquisition_time == "101500");
+  // Frames of one moment: that of the earliest reference time, whatever the order.
+  for (auto& object : objects) object.pet->acquisition_time = "101500";
+  for (size_t first : {0u, 1u, 2u}) {
+    std::vector<ImageObject> some = objects;
+    for (size_t i = 0; i < 3; ++i) some[i].pet->frame_reference_ms = 1000.0 * (1.0 + i);
+    std::swap(some[0], some[first]);
+    REQUIRE_VALUE(ImageSeries frames, AssembleSeries(some));
+    REQUIRE(frames.pet->frame_reference_ms == 1000);
+  }
   objects[2].pet->dose_bq = 3e8;
   REQUIRE_REASON(AssembleSeries(objects), absl::StatusCode::kInvalidArgument, "SERIES_PET_MIXED");
 }

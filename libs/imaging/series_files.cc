@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/imaging/series_files.h"
 
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -15,16 +16,6 @@ namespace oncomesh::imaging {
 namespace {
 
 using absl::StatusCode;
-
-absl::Status CheckFrame(absl::string_view region_frame, const ImageSeries& series) {
-  if (region_frame.empty() || series.frame_of_reference_uid.empty() ||
-      region_frame == series.frame_of_reference_uid) {
-    return absl::OkStatus();
-  }
-  return base::Error(StatusCode::kFailedPrecondition, "ROI_OTHER_FRAME",
-                     "the region was drawn in another frame of reference than that of the series; "
-                     "use the series it was drawn on");
-}
 
 // One of the two is there.
 struct RegionObject {
@@ -59,21 +50,35 @@ absl::StatusOr<RegionObject> ReadRegions(absl::string_view bytes) {
                      "neither");
 }
 
+absl::Status CheckFrame(const RegionList& list, size_t region, const ImageSeries& series) {
+  const std::string& frame = list.frames[region];
+  const bool named = !frame.empty() && !series.frame_of_reference_uid.empty();
+  if (named && frame == series.frame_of_reference_uid) return absl::OkStatus();
+  const bool drawn_on_it = !series.series_uid.empty() &&
+                           std::find(list.referenced_series.begin(), list.referenced_series.end(),
+                                     series.series_uid) != list.referenced_series.end();
+  if (!named && drawn_on_it) return absl::OkStatus();
+  return base::Error(StatusCode::kFailedPrecondition, "ROI_OTHER_FRAME",
+                     named ? "the region was drawn in another frame of reference than that of the "
+                             "series; use the series it was drawn on"
+                           : "region and series do not name one frame of reference, and the region "
+                             "does not refer to the series; use the series it was drawn on");
+}
+
 }  // namespace
 
 bool HasDicomMagic(absl::string_view bytes) {
   return bytes.size() >= 132 && bytes.substr(128, 4) == "DICM";
 }
 
-absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths,
-                                        const std::function<void()>& advance) {
+absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths, const GoOn& go_on) {
   LoadedSeries out;
   std::vector<dicom::ImageObject> objects;
   std::set<std::string> seen;
   for (const std::string& path : paths) {
     ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
     auto image = dicom::ReadImage(bytes);
-    if (advance) advance();
+    RETURN_IF_ERROR(CheckGoOn(go_on));
     const std::string reason = base::ReasonOf(image.status());
     const bool foreign = reason == "DICOM_UNREADABLE" && !HasDicomMagic(bytes);
     if (!image.ok() && (foreign || reason == "PIXELS_MISSING")) {
@@ -98,17 +103,17 @@ absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths,
 }
 
 absl::StatusOr<LoadedMask> MaskFromObject(absl::string_view bytes, absl::string_view region,
-                                          const ImageSeries& series) {
+                                          const ImageSeries& series, const GoOn& go_on) {
   LoadedMask out;
   out.sha256 = crypto::Sha256Hex(bytes);
   ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes));
   out.kind = object.structure_set ? "RTSTRUCT" : "SEG";
   ASSIGN_OR_RETURN(size_t found, FindRegion(object.list.names, region));
-  RETURN_IF_ERROR(CheckFrame(object.list.frames[found], series));
+  RETURN_IF_ERROR(CheckFrame(object.list, found, series));
   out.exact_name = object.list.names[found] == absl::StripAsciiWhitespace(region);
   const Grid& grid = series.volume.grid;
   if (object.structure_set) {
-    ASSIGN_OR_RETURN(out.result, FillContours(object.structure_set->regions[found], grid));
+    ASSIGN_OR_RETURN(out.result, FillContours(object.structure_set->regions[found], grid, go_on));
   } else {
     ASSIGN_OR_RETURN(out.result, PlaceSegment(*object.segmentation, found, grid));
   }

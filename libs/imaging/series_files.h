@@ -2,7 +2,6 @@
 // From files to the series and regions in them.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "libs/imaging/contour_mask.h"
 #include "libs/imaging/series_assembly.h"
 #include "libs/imaging/sidecar.h"
+#include "libs/imaging/stop.h"
 
 namespace oncomesh::imaging {
 
@@ -26,10 +26,10 @@ struct LoadedSeries {
 
 // Makes the volume of the one image series in these files. Files that are not DICOM, and objects
 // without an image, are passed over; a damaged DICOM file is an error, for a slice would be
-// missing. `advance` is called after each file.
-// Errors: as dicom::ReadImage, AssembleSeries and base::ReadFile.
+// missing. `go_on` is asked after each file.
+// Errors: as dicom::ReadImage, AssembleSeries and base::ReadFile; ABORTED (STOPPED).
 absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths,
-                                        const std::function<void()>& advance = nullptr);
+                                        const GoOn& go_on = nullptr);
 
 struct LoadedMask {
   MaskResult result;
@@ -39,12 +39,13 @@ struct LoadedMask {
 };
 
 // The mask of a region of an RT Structure Set or Segmentation on the grid of a series. The region
-// must be drawn in the frame of reference of the series; see FindRegion for its name.
+// must be drawn in the frame of reference of the series or, where one of the two does not name its
+// frame, on that very series; see FindRegion for its name.
 // Errors: as dicom::ReadStructureSet, dicom::ReadSegmentation, FindRegion, FillContours and
 // PlaceSegment; INVALID_ARGUMENT (MASK_SOURCE) for another kind of object, FAILED_PRECONDITION
 // (ROI_OTHER_FRAME).
 absl::StatusOr<LoadedMask> MaskFromObject(absl::string_view bytes, absl::string_view region,
-                                          const ImageSeries& series);
+                                          const ImageSeries& series, const GoOn& go_on = nullptr);
 
 // The regions of a structure set or segmentation, and what they were drawn on.
 struct RegionList {

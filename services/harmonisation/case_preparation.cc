@@ -9,6 +9,7 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/digest.h"
 #include "libs/dicom/series_image.h"
 #include "libs/imaging/itk/n4.h"
 #include "libs/imaging/resample.h"
@@ -20,6 +21,8 @@ namespace oncomesh::harmonisation {
 namespace {
 
 using absl::StatusCode;
+using imaging::CheckGoOn;
+using imaging::GoOn;
 using imaging::ImageSeries;
 using imaging::LoadedSeries;
 
@@ -27,19 +30,22 @@ absl::Status Invalid(absl::string_view why) {
   return base::Error(StatusCode::kInvalidArgument, "CASE_INVALID", why);
 }
 
-absl::Status CheckGoOn(const std::function<bool()>& go_on) {
-  return go_on() ? absl::OkStatus()
-                 : base::Error(StatusCode::kAborted, "STOPPED", "the result is no longer wanted");
-}
+// The files of a series. One that has localisers only is never the one that is meant.
+struct SeriesFiles {
+  std::vector<std::string> paths;
+  size_t localisers = 0;
+  std::set<std::string> localisers_sha256;
+
+  bool localiser() const { return localisers == paths.size(); }
+};
 
 // The files of a patient, by what they are.
 struct SortedFiles {
-  std::map<std::pair<std::string, std::string>, std::vector<std::string>> series;  // modality, UID
+  std::map<std::pair<std::string, std::string>, SeriesFiles> series;  // by modality and UID
   std::vector<std::string> regions;  // structure sets and segmentations
 };
 
-absl::StatusOr<SortedFiles> Sort(const std::vector<std::string>& paths,
-                                 const std::function<bool()>& go_on) {
+absl::StatusOr<SortedFiles> Sort(const std::vector<std::string>& paths, const GoOn& go_on) {
   SortedFiles out;
   for (const std::string& path : paths) {
     RETURN_IF_ERROR(CheckGoOn(go_on));
@@ -50,25 +56,45 @@ absl::StatusOr<SortedFiles> Sort(const std::vector<std::string>& paths,
     if (summary->modality == "RTSTRUCT" || summary->modality == "SEG") {
       out.regions.push_back(path);
     } else if (summary->has_pixels) {
-      out.series[{summary->modality, summary->series_uid}].push_back(path);
+      SeriesFiles& series = out.series[{summary->modality, summary->series_uid}];
+      series.paths.push_back(path);
+      if (summary->localiser) {
+        ++series.localisers;
+        series.localisers_sha256.insert(crypto::Sha256Hex(bytes));
+      }
     }
   }
   return out;
 }
 
-absl::StatusOr<std::vector<std::string>> ChooseSeries(const SortedFiles& files,
-                                                      const ModalityPlan& plan) {
-  std::vector<std::string> chosen;
+struct ChosenSeries {
+  std::vector<std::string> paths;
+  std::vector<LeftOutSeries> left_out;
+};
+
+absl::StatusOr<ChosenSeries> ChooseSeries(const SortedFiles& files, const ModalityPlan& plan) {
+  ChosenSeries chosen;
   size_t found = 0;
-  for (const auto& [key, paths] : files.series) {
+  for (const auto& [key, series] : files.series) {
     if (key.first != plan.modality) continue;
     if (!plan.series_uid.empty() && key.second != plan.series_uid) continue;
+    if (plan.series_uid.empty() && series.localiser()) {
+      const std::set<std::string>& digests = series.localisers_sha256;
+      chosen.left_out.push_back({plan.modality,
+                                 imaging::SeriesDigest({digests.begin(), digests.end()}),
+                                 digests.size(), "localiser"});
+      continue;
+    }
     ++found;
-    chosen = paths;
+    chosen.paths = series.paths;
   }
+  // Not by UID, which differs between a patient's files and the released ones.
+  std::sort(chosen.left_out.begin(), chosen.left_out.end(),
+            [](const LeftOutSeries& a, const LeftOutSeries& b) { return a.sha256 < b.sha256; });
   if (found == 0) {
     return base::Error(StatusCode::kFailedPrecondition, "CASE_MODALITY_MISSING",
-                       absl::StrCat("the case has no series of modality ", plan.modality),
+                       absl::StrCat("the case has no series of modality ", plan.modality,
+                                    chosen.left_out.empty() ? "" : " but localisers"),
                        {{"modality", plan.modality}});
   }
   if (found > 1) {
@@ -83,6 +109,7 @@ absl::StatusOr<std::vector<std::string>> ChooseSeries(const SortedFiles& files,
 // One modality at its own resolution.
 struct Assembled {
   LoadedSeries loaded;
+  std::vector<LeftOutSeries> left_out;
   imaging::Sidecar sidecar;
   float outside = 0;
 };
@@ -110,15 +137,20 @@ absl::Status Normalise(const ModalityPlan& plan, Assembled& image) {
 }
 
 absl::StatusOr<Assembled> Assemble(const SortedFiles& files, const ModalityPlan& plan,
-                                   const std::function<bool()>& go_on) {
-  ASSIGN_OR_RETURN(std::vector<std::string> paths, ChooseSeries(files, plan));
+                                   const GoOn& go_on) {
+  ASSIGN_OR_RETURN(ChosenSeries chosen, ChooseSeries(files, plan));
   Assembled out;
-  ASSIGN_OR_RETURN(out.loaded, imaging::LoadSeries(paths));
-  RETURN_IF_ERROR(CheckGoOn(go_on));
+  out.left_out = std::move(chosen.left_out);
+  ASSIGN_OR_RETURN(out.loaded, imaging::LoadSeries(chosen.paths, go_on));
   ImageSeries& series = out.loaded.series;
   out.sidecar.AddInput("series", imaging::SeriesDigest(out.loaded.sha256),
                        out.loaded.sha256.size());
-  out.sidecar.AddStep("assemble", {{"modality", series.modality}, {"slices", series.slices}});
+  nlohmann::ordered_json assemble = {{"modality", series.modality}, {"slices", series.slices}};
+  for (const LeftOutSeries& one : out.left_out) {
+    assemble["leftOut"].push_back(
+        {{"sha256", one.sha256}, {"objects", one.objects}, {"why", one.why}});
+  }
+  out.sidecar.AddStep("assemble", assemble);
   if (series.pet) {
     ASSIGN_OR_RETURN(imaging::SuvFactor suv,
                      imaging::ComputeSuvFactor(*series.pet, imaging::SuvKind::kBodyWeight));
@@ -132,9 +164,11 @@ absl::StatusOr<Assembled> Assemble(const SortedFiles& files, const ModalityPlan&
   if (plan.bias_field_correction) {
     imaging::N4Options options;
     ASSIGN_OR_RETURN(imaging::N4Result corrected,
-                     imaging::CorrectBiasField(series.volume, nullptr, options));
+                     imaging::CorrectBiasField(series.volume, nullptr, options,
+                                               [&](size_t, size_t) { return !go_on || go_on(); }));
     series.volume = std::move(corrected.corrected);
     out.sidecar.AddStep("n4", {{"engine", "itk"},
+                               {"engineVersion", imaging::N4EngineVersion()},
                                {"shrink", options.shrink},
                                {"iterations", options.iterations},
                                {"convergence", options.convergence},
@@ -171,7 +205,7 @@ struct RegionSource {
 // Chooses among the objects with the region: those drawn on the first series before the others.
 absl::StatusOr<RegionSource> FindRegionSource(const SortedFiles& files, const CasePlan& plan,
                                               const std::vector<ImageSeries>& series,
-                                              const std::function<bool()>& go_on) {
+                                              const GoOn& go_on) {
   // By the series they were drawn on; last those that name none but share its frame of reference.
   std::vector<std::vector<RegionSource>> found(series.size() + 1);
   std::set<std::string> seen;
@@ -223,6 +257,10 @@ absl::Status CheckCasePlan(const CasePlan& plan) {
       return Invalid("a modality is CT, PT or MR");
     }
     if (!names.insert(one.modality).second) return Invalid("each modality stands once");
+    // Hounsfield units and uptake have no such field, and what it does to them means nothing.
+    if (one.bias_field_correction && one.modality != "MR") {
+      return Invalid("bias field correction is for MR only");
+    }
   }
   if (plan.spacing_mm) {
     for (double value : *plan.spacing_mm) {
@@ -234,13 +272,13 @@ absl::Status CheckCasePlan(const CasePlan& plan) {
 }
 
 absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
-                                         const CasePlan& plan, const std::function<bool()>& go_on) {
+                                         const CasePlan& plan, const GoOn& go_on) {
   RETURN_IF_ERROR(CheckCasePlan(plan));
   ASSIGN_OR_RETURN(SortedFiles files, Sort(paths, go_on));
   PreparedCase out;
   // What is kept of each series when its voxels are gone: where it is and what it is called.
   std::vector<ImageSeries> series;
-  std::string grid_source;
+  std::vector<std::pair<std::string, size_t>> sources;  // digest and objects of each
   for (const ModalityPlan& modality : plan.modalities) {
     ASSIGN_OR_RETURN(Assembled image, Assemble(files, modality, go_on));
     const ImageSeries& loaded = image.loaded.series;
@@ -255,7 +293,6 @@ absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
         ASSIGN_OR_RETURN(out.grid, imaging::GridWithSpacing(out.grid, *plan.spacing_mm,
                                                             imaging::Alignment::kCentre));
       }
-      grid_source = imaging::SeriesDigest(image.loaded.sha256);
     } else if (kept.frame_of_reference_uid.empty() ||
                kept.frame_of_reference_uid != series[0].frame_of_reference_uid) {
       return base::Error(StatusCode::kFailedPrecondition, "CASE_OTHER_FRAME",
@@ -265,28 +302,40 @@ absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
                          {{"modality", modality.modality}});
     }
     series.push_back(std::move(kept));
+    sources.emplace_back(imaging::SeriesDigest(image.loaded.sha256), image.loaded.sha256.size());
+    out.left_out.insert(out.left_out.end(), image.left_out.begin(), image.left_out.end());
     out.used_sha256.insert(out.used_sha256.end(), image.loaded.sha256.begin(),
                            image.loaded.sha256.end());
     ASSIGN_OR_RETURN(PreparedImage placed,
-                     Place(std::move(image), modality, out.grid, grid_source));
+                     Place(std::move(image), modality, out.grid, sources[0].first));
     out.images.push_back(std::move(placed));
     RETURN_IF_ERROR(CheckGoOn(go_on));
   }
   if (plan.region.empty()) return out;
 
   ASSIGN_OR_RETURN(RegionSource source, FindRegionSource(files, plan, series, go_on));
-  ASSIGN_OR_RETURN(imaging::LoadedMask mask,
-                   imaging::MaskFromObject(source.bytes, plan.region, series[source.series]));
+  ASSIGN_OR_RETURN(imaging::LoadedMask mask, imaging::MaskFromObject(source.bytes, plan.region,
+                                                                     series[source.series], go_on));
+  if (mask.result.holes > 0) {
+    return base::Error(
+        StatusCode::kFailedPrecondition, "ROI_HOLES",
+        absl::StrCat("the region is not drawn on ", mask.result.holes,
+                     " slices between others; draw it there, or give each separate part a "
+                     "region of its own"),
+        {{"slices", absl::StrCat(mask.result.holes)}});
+  }
   out.used_sha256.push_back(mask.sha256);
   PreparedImage image;
   image.sidecar.AddInput("regions", mask.sha256);
+  // On whose grid it is filled.
+  image.sidecar.AddInput("series", sources[source.series].first, sources[source.series].second);
   image.sidecar.AddStep("mask", {{"source", mask.kind},
                                  {"roi", plan.region},
                                  {"nameMatch", mask.exact_name ? "exact" : "unique"},
                                  {"series", series[source.series].modality},
                                  {"rule", "voxel centre, even-odd"}});
   ASSIGN_OR_RETURN(image.volume, imaging::ResampleMask(mask.result.mask, out.grid));
-  image.sidecar.AddStep("resample", {{"grid", grid_source},
+  image.sidecar.AddStep("resample", {{"grid", sources[0].first},
                                      {"spacingMm", out.grid.spacing},
                                      {"align", "centre"},
                                      {"interpolator", "linear"},

@@ -13,6 +13,7 @@ everything agrees, 77 when DIR is absent. Needs pydicom, numpy, nibabel, SimpleI
 """
 
 import argparse
+import datetime
 import glob
 import hashlib
 import json
@@ -140,6 +141,8 @@ def check_patient(oracle, patient, work, deep):
             check_suv(oracle, folder, slices[0], voxels, f"{work}/{name}-suv", deep)
         if deep:
             check_resampling(oracle, out, f"{work}/{name}-{modality}")
+    if deep:
+        check_prepared_case(oracle, patient, work)
     # One grid for all: CT's at 4 mm, and PET on it.
     ct, pet = f"{work}/{name}-CT.nii.gz", f"{work}/{name}-PET.nii.gz"
     both = f"{work}/{name}-PET-on-CT.nii.gz"
@@ -147,6 +150,53 @@ def check_patient(oracle, patient, work, deep):
     expected = sitk.Resample(sitk.ReadImage(pet), sitk.ReadImage(ct), sitk.Transform(),
                              sitk.sitkLinear, 0.0)
     difference(oracle, "resample: onto a reference, relative", both, expected)
+
+
+def series_digest(paths):
+    lines = "".join(sorted(answer_sha256(path) + "\n" for path in paths))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def check_prepared_case(oracle, patient, work):
+    """A scout beside the slices, the record of the mask, and contours on every second slice."""
+    stem = f"{work}/{os.path.basename(patient)}-case"
+    slices = glob.glob(patient + "/CT/image/*.dcm")
+    os.makedirs(stem)
+    scout = pydicom.dcmread(slices[0])
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    scout.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    scout.SeriesInstanceUID = pydicom.uid.generate_uid(entropy_srcs=["scout"])
+    scout.SOPInstanceUID = scout.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid(
+        entropy_srcs=["scout image"])
+    scout.save_as(stem + "/scout.dcm")
+    answer = oracle.run("image", "prepare", "--in", patient + "/CT", stem + "/scout.dcm", "--out",
+                        stem + "/out", "--roi", "GTV_Mass")
+    oracle.at_least("prepare: the scout is left out", answer["leftOut"] == [
+        {"modality": "CT", "sha256": series_digest([stem + "/scout.dcm"]), "objects": 1,
+         "why": "localiser"}], 1)
+    with open(stem + "/out/mask.json", encoding="utf-8") as file:
+        inputs = {one["role"]: one["sha256"] for one in json.load(file)["inputs"]}
+    oracle.at_least("prepare: the record names region and series", inputs == {
+        "regions": answer_sha256(patient + "/CT/mask/RS.dcm"), "series": series_digest(slices)}, 1)
+
+    drawn = pydicom.dcmread(patient + "/CT/mask/RS.dcm")
+    region = drawn.ROIContourSequence[0]
+    heights = sorted({round(float(one.ContourData[2]), 2) for one in region.ContourSequence})
+    kept = set(heights[::2])
+    region.ContourSequence = [one for one in region.ContourSequence
+                              if round(float(one.ContourData[2]), 2) in kept]
+    drawn.save_as(stem + "/sparse.dcm")
+    answer = oracle.run("image", "mask", "--source", stem + "/sparse.dcm", "--roi", "GTV_Mass",
+                        "--series", patient + "/CT/image", "--out", stem + "/sparse.nii")
+    oracle.at_most("mask: holes, difference", abs(answer["holes"] - (len(kept) - 1)), 0)
+    refused = oracle.run("image", "prepare", "--in", *slices, stem + "/sparse.dcm", "--out",
+                         stem + "/refused", "--roi", "GTV_Mass", expect=1)
+    oracle.at_least("prepare: a region with holes is refused", "ROI_HOLES" in json.dumps(refused),
+                    1)
+    # Another case takes the folder's place.
+    oracle.run("image", "prepare", "--in", patient + "/CT", "--out", stem + "/out", "--force")
+    oracle.at_least("prepare: nothing of an earlier case stays",
+                    sorted(os.listdir(stem + "/out")) == ["CT.json", "CT.nii.gz"], 1)
 
 
 def answer_sha256(path):
@@ -189,22 +239,64 @@ def check_suv(oracle, folder, header, voxels, stem, deep):
              ("20060407", "150000", "150000", "140000", "", "ADMIN", 0)]
     for number, (day, series, acquisition, start, dated, decay, seconds) in enumerate(cases):
         bqml = f"{stem}-bqml{number}"
-        os.makedirs(bqml)
-        for path in glob.glob(folder + "/image/*.dcm"):
-            data = pydicom.dcmread(path)
-            data.Units, data.DecayCorrection = "BQML", decay
-            data.SeriesDate = data.AcquisitionDate = day
-            data.SeriesTime, data.AcquisitionTime = series, acquisition
-            drug = data.RadiopharmaceuticalInformationSequence[0]
-            drug.RadiopharmaceuticalStartTime = start
-            drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = "400000000", "6588"
-            drug.RadiopharmaceuticalStartDateTime = dated
-            data.save_as(f"{bqml}/{os.path.basename(path)}")
+        write_activity(folder, bqml, day=day, series=series, acquisition=acquisition, start=start,
+                       dated=dated, decay=decay)
         oracle.run("image", "convert", "--series", bqml, "--out", f"{bqml}.nii", "--suv", "bw")
         expected = voxels * weight * 1000 / (4e8 * 2 ** (-seconds / 6588))
         ours, _, _ = read_nifti(f"{bqml}.nii")
         oracle.at_most("suv from BQML: relative",
                        np.abs(ours - expected).max() / np.abs(expected).max(), 1e-5)
+    check_long_lived(oracle, folder, voxels * weight * 1000, stem)
+
+
+def write_activity(folder, out, day="20060407", series="150000", acquisition=None, start="140000",
+                   dated="", decay="START", dose="400000000", half_life="6588", zone=None, drugs=1):
+    os.makedirs(out)
+    for path in glob.glob(folder + "/image/*.dcm"):
+        data = pydicom.dcmread(path)
+        data.Units, data.DecayCorrection = "BQML", decay
+        data.SeriesDate = data.AcquisitionDate = day
+        data.SeriesTime, data.AcquisitionTime = series, acquisition or series
+        if zone:
+            data.TimezoneOffsetFromUTC = zone
+        drug = data.RadiopharmaceuticalInformationSequence[0]
+        drug.RadiopharmaceuticalStartTime = start
+        drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = dose, half_life
+        drug.RadiopharmaceuticalStartDateTime = dated
+        data.RadiopharmaceuticalInformationSequence = [drug] * drugs
+        data.save_as(f"{out}/{os.path.basename(path)}")
+
+
+def check_long_lived(oracle, folder, per_becquerel, stem):
+    """Zirconium-89, days before the scan; and what tells no day, dose or drug."""
+    scan = datetime.datetime(2006, 4, 7, 15, 0)
+    zirconium = {"half_life": "282240", "dose": "37000000"}
+    # (start with date, scan's offset from UTC, start of injection, when it was by the scan's clock)
+    cases = [("20060403140000", None, "140000", datetime.datetime(2006, 4, 3, 14)),
+             ("20060403140000+0200", "+0200", "140000", datetime.datetime(2006, 4, 3, 14)),
+             ("20060402220000-0900", "+0200", "", datetime.datetime(2006, 4, 3, 9)),
+             ("20060403120000+0000", None, "140000", datetime.datetime(2006, 4, 3, 14)),
+             ("20060403", None, "140000", datetime.datetime(2006, 4, 3, 14))]
+    for number, (dated, zone, start, moment) in enumerate(cases):
+        out = f"{stem}-zr{number}"
+        write_activity(folder, out, dated=dated, zone=zone, start=start, **zirconium)
+        oracle.run("image", "convert", "--series", out, "--out", f"{out}.nii", "--suv", "bw")
+        left = 3.7e7 * 2 ** (-(scan - moment).total_seconds() / 282240)
+        ours, _, _ = read_nifti(f"{out}.nii")
+        oracle.at_most("suv of a long-lived tracer: relative",
+                       np.abs(ours - per_becquerel / left).max() /
+                       np.abs(per_becquerel / left).max(), 1e-5)
+    refused = [("SUV_TIME_AMBIGUOUS", zirconium),
+               ("SUV_TIME_AMBIGUOUS", {"half_life": "45720", "start": "150030"}),
+               ("SUV_DOSE_AMBIGUOUS", {"drugs": 2}),
+               ("SUV_DOSE_IMPLAUSIBLE", {"dose": "370000"}),
+               ("SUV_HALF_LIFE_IMPLAUSIBLE", {"half_life": "1.83"})]
+    for number, (reason, values) in enumerate(refused):
+        out = f"{stem}-refused{number}"
+        write_activity(folder, out, **values)
+        answer = oracle.run("image", "convert", "--series", out, "--out", f"{out}.nii", "--suv",
+                            "bw", expect=1)
+        oracle.at_least(f"suv refused: {reason}", reason in json.dumps(answer), 1)
 
 
 def centred_grid(image, spacing):

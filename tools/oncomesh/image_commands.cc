@@ -8,22 +8,19 @@
 #include <set>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
-#include "libs/imaging/itk/n4.h"
 #include "libs/imaging/normalise.h"
 #include "libs/imaging/resample.h"
 #include "libs/imaging/series_files.h"
 #include "libs/imaging/statistics.h"
 #include "libs/imaging/suv.h"
 #include "tools/oncomesh/image_files.h"
+#include "tools/oncomesh/image_n4.h"
 #include "tools/oncomesh/image_prepare.h"
 
 namespace oncomesh::cli {
@@ -40,16 +37,14 @@ std::string SizeText(const imaging::Grid& grid) {
                          grid.size[2], grid.spacing[0], grid.spacing[1], grid.spacing[2]);
 }
 
-CLI::Option* AddForce(CLI::App* command, bool& force) {
-  return command->add_flag("--force", force, "replace the output when it exists");
-}
-
 absl::StatusOr<imaging::LoadedSeries> LoadFolder(const std::string& folder,
                                                  const Session& session) {
   ASSIGN_OR_RETURN(std::vector<std::string> paths, base::ListFiles(folder));
   Progress progress(session, "reading the series", "files", paths.size());
-  ASSIGN_OR_RETURN(imaging::LoadedSeries loaded,
-                   imaging::LoadSeries(paths, [&] { progress.Advance(1); }));
+  ASSIGN_OR_RETURN(imaging::LoadedSeries loaded, imaging::LoadSeries(paths, [&] {
+                     progress.Advance(1);
+                     return true;
+                   }));
   if (loaded.other_files > 0) {
     session.Say(absl::StrCat("passed over ", loaded.other_files, " files that are no images"));
   }
@@ -134,18 +129,24 @@ absl::StatusOr<int> Mask(const MaskOptions& options, const Session& session) {
   if (!mask.exact_name) {
     session.Say("took the one region whose name goes on after the given one");
   }
+  if (mask.result.holes > 0) {
+    session.Say(absl::StrCat("the region is not drawn on ", mask.result.holes,
+                             " slices between others: the mask is empty there"));
+  }
   Sidecar sidecar;
   sidecar.AddInput("regions", mask.sha256);
   sidecar.AddInput("series", imaging::SeriesDigest(loaded.sha256), loaded.sha256.size());
   sidecar.AddStep("mask", {{"source", mask.kind},
                            {"roi", options.roi},
                            {"nameMatch", mask.exact_name ? "exact" : "unique"},
+                           {"holes", mask.result.holes},
                            {"rule", "voxel centre, even-odd"}});
   ASSIGN_OR_RETURN(std::string digest, WriteOutputImage(options.out, mask.result.mask,
                                                         VoxelType::kUint8, sidecar, options.force));
   json document = {{"voxels", mask.result.voxels},
                    {"volumeMl", mask.result.volume_ml},
                    {"slices", mask.result.slices},
+                   {"holes", mask.result.holes},
                    {"contours", mask.result.contours}};
   document.update(DescribeImage(digest, mask.result.mask.grid));
   session.Print(document,
@@ -172,7 +173,8 @@ void AddMask(CLI::App* image, Session& session) {
   command->add_option("--out", options->out, "M.nii or M.nii.gz")->required()->type_name("FILE");
   AddForce(command, options->force);
   command->footer(
-      "A voxel is inside when its centre is; contours of a slice combine by the even-odd rule.\n\n"
+      "A voxel is inside when its centre is; contours of a slice combine by the even-odd rule.\n"
+      "Slices that are not drawn between others stay empty and are told (\"holes\").\n\n"
       "Example: oncomesh image mask --source CT/mask/RS.dcm --roi GTV_Mass --series CT/image "
       "--out gtv.nii.gz");
   OnRun(command, session, [options, &session] { return Mask(*options, session); });
@@ -256,106 +258,6 @@ void AddResample(CLI::App* image, Session& session) {
     }
     return ResampleImage(*options, session);
   });
-}
-
-// ---- n4
-
-struct N4CommandOptions {
-  std::string in, out, mask, bias_field, iterations = "50x50x50x50", engine = "itk";
-  imaging::N4Options n4;
-  bool force = false;
-};
-
-absl::StatusOr<int> RunN4(N4CommandOptions options, const Session& session) {
-  if (options.engine != "itk") {
-    return base::Error(absl::StatusCode::kUnimplemented, "ENGINE_NOT_AVAILABLE",
-                       "this version computes N4 with ITK only; use --engine itk",
-                       {{"available", "itk"}});
-  }
-  options.n4.iterations.clear();
-  for (absl::string_view part : absl::StrSplit(options.iterations, absl::ByAnyChar("x,"))) {
-    int count = 0;
-    if (!absl::SimpleAtoi(part, &count)) {
-      return base::Error(absl::StatusCode::kInvalidArgument, "N4_OPTIONS",
-                         "--iterations has one number per level, like 50x50x50x50");
-    }
-    options.n4.iterations.push_back(count);
-  }
-  RETURN_IF_ERROR(CheckOutputImage(options.out, options.force));
-  if (!options.bias_field.empty()) {
-    RETURN_IF_ERROR(CheckOutputImage(options.bias_field, options.force));
-  }
-  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in));
-  Sidecar sidecar;
-  sidecar.AddInput("image", input.sha256, 1, input.history);
-  std::optional<InputImage> mask;
-  if (!options.mask.empty()) {
-    ASSIGN_OR_RETURN(mask, ReadInputImage(options.mask));
-    sidecar.AddInput("mask", mask->sha256, 1, mask->history);
-  }
-  ordered_json parameters = {{"engine", options.engine},
-                             {"shrink", options.n4.shrink},
-                             {"iterations", options.n4.iterations},
-                             {"convergence", options.n4.convergence}};
-  if (options.n4.spline_distance_mm) {
-    parameters["splineDistanceMm"] = *options.n4.spline_distance_mm;
-  } else {
-    parameters["controlPoints"] = options.n4.control_points;
-  }
-  sidecar.AddStep("n4", parameters);
-  ASSIGN_OR_RETURN(
-      imaging::N4Result result,
-      imaging::CorrectBiasField(input.volume, mask ? &mask->volume : nullptr, options.n4));
-  if (!options.bias_field.empty()) {
-    Sidecar field = sidecar;
-    field.AddStep("bias-field", ordered_json::object());
-    RETURN_IF_ERROR(WriteOutputImage(options.bias_field, result.bias_field, VoxelType::kFloat32,
-                                     field, options.force)
-                        .status());
-  }
-  ASSIGN_OR_RETURN(
-      std::string digest,
-      WriteOutputImage(options.out, result.corrected, VoxelType::kFloat32, sidecar, options.force));
-  ASSIGN_OR_RETURN(std::vector<float> field,
-                   imaging::ValuesInside(result.bias_field, mask ? &mask->volume : nullptr));
-  imaging::Moments moments = imaging::ComputeMoments(field);
-  json document = DescribeImage(digest, result.corrected.grid);
-  document["biasField"] = {{"minimum", moments.minimum}, {"maximum", moments.maximum}};
-  session.Print(document, absl::StrFormat("bias field between %.3f and %.3f", moments.minimum,
-                                          moments.maximum));
-  return kDone;
-}
-
-void AddN4(CLI::App* image, Session& session) {
-  auto* command = image->add_subcommand("n4", "Correct the bias field of an MR image");
-  auto options = std::make_shared<N4CommandOptions>();
-  command->add_option("--in", options->in, "NIfTI-1 image")->required()->type_name("X");
-  command->add_option("--out", options->out, "NIfTI-1 image to write")->required()->type_name("Y");
-  command->add_option("--mask", options->mask, "where the field is fitted; default: above zero")
-      ->type_name("M");
-  command->add_option("--bias-field", options->bias_field, "also write the field, input / output")
-      ->type_name("B");
-  command->add_option("--shrink", options->n4.shrink, "how much coarser the field is fitted")
-      ->check(CLI::Range(1, 16))
-      ->capture_default_str();
-  command->add_option("--iterations", options->iterations, "at most, per level")
-      ->capture_default_str();
-  auto* distance = command->add_option("--spline-distance", options->n4.spline_distance_mm,
-                                       "mm between knots at the first level");
-  distance->type_name("MM");
-  command->add_option("--control-points", options->n4.control_points, "per axis at the first level")
-      ->check(CLI::Range(4, 128))
-      ->capture_default_str()
-      ->type_name("N")
-      ->excludes(distance);
-  command->add_option("--convergence", options->n4.convergence, "threshold at which a level ends")
-      ->capture_default_str();
-  command->add_option("--engine", options->engine, "what computes it: itk (fast: not yet here)")
-      ->check(CLI::IsMember({"fast", "itk"}))
-      ->capture_default_str();
-  AddForce(command, options->force);
-  command->footer("Example: oncomesh image n4 --in t1.nii.gz --out t1-n4.nii.gz --shrink 4");
-  OnRun(command, session, [options, &session] { return RunN4(*options, session); });
 }
 
 // ---- normalise
@@ -584,7 +486,7 @@ void AddImageCommands(CLI::App& app, Session& session) {
   AddConvert(image, session);
   AddMask(image, session);
   AddResample(image, session);
-  AddN4(image, session);
+  AddImageN4(image, session);
   AddNormalise(image, session);
   AddQuality(image, session);
   AddImagePrepare(image, session);

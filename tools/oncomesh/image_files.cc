@@ -65,6 +65,10 @@ absl::StatusOr<std::string> WriteOutputImage(const std::string& path, const imag
   return crypto::Sha256Hex(bytes);
 }
 
+void AddForce(CLI::App* command, bool& force) {
+  command->add_flag("--force", force, "replace the output when it exists");
+}
+
 nlohmann::json DescribeImage(const std::string& sha256, const imaging::Grid& grid) {
   return {{"sha256", sha256}, {"size", grid.size}, {"spacingMm", grid.spacing}};
 }

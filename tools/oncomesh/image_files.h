@@ -2,6 +2,7 @@
 // Images that commands read and write, each with its sidecar.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,6 +31,9 @@ absl::Status CheckOutputImage(const std::string& path, bool force);
 absl::StatusOr<std::string> WriteOutputImage(const std::string& path, const imaging::Volume& volume,
                                              imaging::VoxelType type,
                                              const imaging::Sidecar& sidecar, bool force);
+
+// The option that lets a command replace its output.
+void AddForce(CLI::App* command, bool& force);
 
 // What a result says of an image: its digest, size and spacing.
 nlohmann::json DescribeImage(const std::string& sha256, const imaging::Grid& grid);

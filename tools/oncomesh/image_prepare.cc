@@ -2,6 +2,7 @@
 #include "tools/oncomesh/image_prepare.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -30,6 +31,13 @@ struct Options {
 
 absl::StatusOr<CasePlan> PlanOf(const Options& options) {
   CasePlan plan;
+  for (const std::string& name : options.bias_field) {
+    if (std::find(options.modalities.begin(), options.modalities.end(), name) ==
+        options.modalities.end()) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "CASE_INVALID",
+                         "--n4 names a modality that --modality does not");
+    }
+  }
   for (const std::string& name : options.modalities) {
     harmonisation::ModalityPlan modality;
     modality.modality = name;
@@ -49,16 +57,32 @@ absl::StatusOr<CasePlan> PlanOf(const Options& options) {
   return plan;
 }
 
+// All that a folder of a prepared case may hold.
+constexpr const char* kOutputs[] = {"CT", "PT", "MR", "mask"};
+
+std::string OutputPath(const Options& options, absl::string_view name) {
+  return absl::StrCat(options.out, "/", name, ".nii.gz");
+}
+
+// A folder holds one case: what an earlier run has left is not beside another run's grid.
+absl::Status RemoveEarlier(const Options& options) {
+  for (const char* name : kOutputs) {
+    const std::string image = OutputPath(options, name);
+    // The image first, so that one is never without its record.
+    for (const std::string& path : {image, imaging::SidecarPath(image)}) {
+      std::error_code error;
+      std::filesystem::remove(path, error);
+      if (error) return base::ErrnoStatus(error.value(), "remove an output of an earlier run");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> Run(const Options& options, const Session& session) {
   ASSIGN_OR_RETURN(CasePlan plan, PlanOf(options));
   RETURN_IF_ERROR(base::MakeDirectories(options.out));
-  auto path = [&](const std::string& name) {
-    return absl::StrCat(options.out, "/", name, ".nii.gz");
-  };
-  for (const std::string& name : options.modalities) {
-    RETURN_IF_ERROR(CheckOutputImage(path(name), options.force));
-  }
-  RETURN_IF_ERROR(CheckOutputImage(path("mask"), options.force));
+  auto path = [&](absl::string_view name) { return OutputPath(options, name); };
+  for (const char* name : kOutputs) RETURN_IF_ERROR(CheckOutputImage(path(name), options.force));
   std::vector<std::string> files;
   for (const std::string& place : options.in) {
     ASSIGN_OR_RETURN(std::vector<std::string> some, base::ListFiles(place));
@@ -73,6 +97,7 @@ absl::StatusOr<int> Run(const Options& options, const Session& session) {
                        return true;
                      }));
   }
+  if (options.force) RETURN_IF_ERROR(RemoveEarlier(options));
   json images = json::array();
   for (const harmonisation::PreparedImage& image : prepared.images) {
     ASSIGN_OR_RETURN(std::string digest,
@@ -82,6 +107,14 @@ absl::StatusOr<int> Run(const Options& options, const Session& session) {
   }
   json document = {
       {"images", images}, {"size", prepared.grid.size}, {"spacingMm", prepared.grid.spacing}};
+  for (const harmonisation::LeftOutSeries& one : prepared.left_out) {
+    session.Say(absl::StrCat("left out a ", one.modality, " series of ", one.objects,
+                             " images: ", one.why));
+    document["leftOut"].push_back({{"modality", one.modality},
+                                   {"sha256", one.sha256},
+                                   {"objects", one.objects},
+                                   {"why", one.why}});
+  }
   std::string text =
       absl::StrFormat("%d images on %d × %d × %d voxels", prepared.images.size(),
                       prepared.grid.size[0], prepared.grid.size[1], prepared.grid.size[2]);
@@ -125,11 +158,12 @@ void AddImagePrepare(CLI::App* image, Session& session) {
       ->check(CLI::IsMember({"zscore", "minmax", "percentile"}));
   command->add_option("--n4", options->bias_field, "modalities whose bias field is corrected first")
       ->delimiter(',')
-      ->check(CLI::IsMember({"CT", "PT", "MR"}))
+      ->check(CLI::IsMember({"MR"}))
       ->type_name("MR");
-  command->add_flag("--force", options->force, "replace outputs that exist");
+  command->add_flag("--force", options->force, "replace the case that the folder holds");
   command->footer(
-      "PT becomes SUV by body weight. Beyond its image CT is air, everything else 0.\n\n"
+      "PT becomes SUV by body weight. Beyond its image CT is air, everything else 0.\n"
+      "Localisers (scouts) are left out; a region with slices left out is refused.\n\n"
       "Example: oncomesh image prepare --in PATIENT --out case --modality CT,PT --spacing 4,4,4 "
       "--roi GTV_Mass");
   OnRun(command, session, [options, &session] { return Run(*options, session); });

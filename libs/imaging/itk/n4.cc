@@ -4,6 +4,7 @@
 #include <itkImage.h>
 #include <itkMultiThreaderBase.h>
 #include <itkN4BiasFieldCorrectionImageFilter.h>
+#include <itkVersion.h>
 
 #include <algorithm>
 #include <array>
@@ -166,7 +167,25 @@ std::vector<double> Evaluate(const N4::BiasFieldControlPointLatticeType& lattice
   return out;
 }
 
-absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Options& options) {
+// Thrown through the filter, which has no other way to be stopped between iterations.
+class Stopped {};
+
+// Tells `progress` where the filter is.
+void Watch(N4& filter, const N4Options& options, const N4Progress& progress) {
+  if (!progress) return;
+  filter.AddObserver(itk::IterationEvent(), [&](const itk::EventObject&) {
+    size_t done = filter.GetElapsedIterations(), most = 0;
+    for (size_t level = 0; level < options.iterations.size(); ++level) {
+      const auto count = static_cast<size_t>(options.iterations[level]);
+      if (level < filter.GetCurrentLevel()) done += count;
+      most += count;
+    }
+    if (!progress(done, most)) throw Stopped();
+  });
+}
+
+absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Options& options,
+                             const N4Progress& progress) {
   auto image = NewImage<Image>(input.grid);
   auto inside = NewImage<Mask>(input.grid);
   std::copy(input.voxels.begin(), input.voxels.end(), image->GetBufferPointer());
@@ -227,6 +246,7 @@ absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Op
     }
   }
   n4->SetNumberOfControlPoints(points);
+  Watch(*n4, options, progress);
   n4->Update();
 
   const std::vector<double> log_field =
@@ -250,12 +270,14 @@ absl::StatusOr<N4Result> Run(const Volume& input, const Volume* mask, const N4Op
 }  // namespace
 
 absl::StatusOr<N4Result> CorrectBiasField(const Volume& input, const Volume* mask,
-                                          const N4Options& options) {
+                                          const N4Options& options, const N4Progress& progress) {
   RETURN_IF_ERROR(CheckOptions(input, mask, options));
   static std::once_flag once;
   std::call_once(once, [] { itk::MultiThreaderBase::SetGlobalDefaultNumberOfThreads(1); });
   try {
-    return Run(input, mask, options);
+    return Run(input, mask, options, progress);
+  } catch (const Stopped&) {
+    return base::Error(StatusCode::kAborted, "STOPPED", "the result is no longer wanted");
   } catch (const itk::ExceptionObject&) {
     // What ITK says names files and addresses of its own; it does not help who reads this.
     return base::Error(StatusCode::kInternal, "N4_FAILED",
@@ -265,5 +287,7 @@ absl::StatusOr<N4Result> CorrectBiasField(const Volume& input, const Volume* mas
                        "the image is too large for this machine; use a larger --shrink");
   }
 }
+
+std::string N4EngineVersion() { return itk::Version::GetITKVersion(); }
 
 }  // namespace oncomesh::imaging

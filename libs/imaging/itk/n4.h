@@ -2,7 +2,9 @@
 // N4 bias field correction (Tustison et al., IEEE TMI 29(6), 2010) with ITK's filter.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,6 +22,10 @@ struct N4Options {
   std::optional<double> spline_distance_mm;
 };
 
+// Told after each iteration how many of at most how many are done; levels that end early count as
+// done. The work ends when the answer is no.
+using N4Progress = std::function<bool(size_t done, size_t most)>;
+
 struct N4Result {
   Volume corrected;
   Volume bias_field;  // multiplicative: input / corrected
@@ -32,8 +38,12 @@ struct N4Result {
 // lattice) and runs on one thread, by ITK's global default; its global maximum is left alone (below
 // the number of work units it would silently drop most of the fitting points). Any thread. Errors:
 // INVALID_ARGUMENT (N4_OPTIONS, MASK_OTHER_GRID, GRID_INVALID), FAILED_PRECONDITION (MASK_EMPTY,
-// N4_NO_CONTRAST), INTERNAL (N4_FAILED).
+// N4_NO_CONTRAST), INTERNAL (N4_FAILED), RESOURCE_EXHAUSTED (OUT_OF_MEMORY), ABORTED (STOPPED).
 absl::StatusOr<N4Result> CorrectBiasField(const Volume& input, const Volume* mask,
-                                          const N4Options& options);
+                                          const N4Options& options,
+                                          const N4Progress& progress = nullptr);
+
+// Version of the ITK that computes it, for the record: "5.2.1".
+std::string N4EngineVersion();
 
 }  // namespace oncomesh::imaging
