@@ -8,9 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
@@ -276,18 +274,6 @@ std::string CanonicalPlan(const Plan& plan) {
 }
 
 std::string PlanDigest(const Plan& plan) { return crypto::Sha256Hex(CanonicalPlan(plan)); }
-
-std::string NodeOfDataset(absl::string_view dataset) {
-  std::vector<absl::string_view> parts = absl::StrSplit(dataset, '/');
-  int64_t version = 0;
-  if (parts.size() != 6 || parts[0] != "nodes" || parts[2] != "datasets" ||
-      parts[4] != "versions" || !Consists(parts[1], 32, kNameCharacters) ||
-      !Consists(parts[3], 64, kNameCharacters) || !Consists(parts[5], 9, "0123456789") ||
-      !absl::SimpleAtoi(parts[5], &version) || version < 1) {
-    return "";
-  }
-  return std::string(parts[1]);
-}
 
 std::vector<std::string> NodesOf(const Plan& plan) {
   std::set<std::string> nodes;

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "libs/base/names.h"
 #include "libs/federated/strategy.h"
 #include "oncomesh/training/v1/plan.pb.h"
 
@@ -30,8 +31,7 @@ std::string CanonicalPlan(const training::v1::Plan& plan);
 // Hex SHA-256 of CanonicalPlan.
 std::string PlanDigest(const training::v1::Plan& plan);
 
-// "lisbon" of "nodes/lisbon/datasets/sarcoma/versions/1"; empty for any other form.
-std::string NodeOfDataset(absl::string_view dataset);
+using base::NodeOfDataset;
 // The nodes of the plan's datasets, sorted, each once.
 std::vector<std::string> NodesOf(const training::v1::Plan& plan);
 std::vector<std::string> DatasetsOf(const training::v1::Plan& plan, absl::string_view node);

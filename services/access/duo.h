@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "libs/terminology/duo.h"
 
 namespace oncomesh::access {
 
@@ -17,8 +18,7 @@ struct Advice {
   std::string reason;  // one sentence, names the codes
 };
 
-// True for a code that requests and datasets may carry ("DUO:0000042"), obsolete ones not.
-bool IsDuoCode(absl::string_view code);
+using terminology::IsDuoCode;
 
 // Matches `purpose` (one code) with the dataset's permission and modifier codes. The rule goes up
 // from the purpose (DUO README): data for health, medical or biomedical research (HMB) serve a

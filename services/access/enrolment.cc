@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "libs/base/error.h"
 #include "libs/base/log.h"
+#include "libs/base/names.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/crypto/encoding.h"
@@ -18,12 +19,6 @@
 
 namespace oncomesh::access {
 namespace {
-
-bool IsNodeName(const std::string& name) {
-  return name.size() >= 2 && name.size() <= 32 && name != "hub" && name[0] >= 'a' &&
-         name[0] <= 'z' &&
-         name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
-}
 
 std::string DigestOf(const google::protobuf::RepeatedPtrField<v1::SigningRequest>& requests) {
   std::string all;
@@ -91,7 +86,7 @@ absl::StatusOr<InvitationToken> DecodeInvitation(absl::string_view text) {
 
 absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
                                v1::CreateInvitationResponse& response) {
-  if (!IsNodeName(request.node())) {
+  if (!base::IsNodeName(request.node())) {
     return base::Error(
         absl::StatusCode::kInvalidArgument, "NODE_NAME_INVALID",
         "a node's name has 2 to 32 characters of a-z, 0-9 and '-', starts with a letter "

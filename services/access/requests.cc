@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/jws.h"
@@ -78,12 +77,6 @@ bool MaySee(const rpc::Caller& caller, const v1::Request& request) {
 }
 
 }  // namespace
-
-std::string NodeOfDataset(absl::string_view dataset) {
-  std::vector<absl::string_view> parts = absl::StrSplit(dataset, '/');
-  return parts.size() >= 4 && parts[0] == "nodes" && parts[2] == "datasets" ? std::string(parts[1])
-                                                                            : "";
-}
 
 absl::StatusOr<v1::Request> RequestBook::Create(const rpc::Caller& caller,
                                                 const v1::CreateRequestRequest& wish) {

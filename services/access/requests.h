@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "libs/base/clock.h"
+#include "libs/base/names.h"
 #include "libs/base/random.h"
 #include "libs/rpc/caller.h"
 #include "oncomesh/access/v1/access.pb.h"
@@ -60,7 +61,6 @@ class RequestBook {
   Deps deps_;
 };
 
-// The node in "nodes/<node>/datasets/…"; empty when the name has another form.
-std::string NodeOfDataset(absl::string_view dataset);
+using base::NodeOfDataset;
 
 }  // namespace oncomesh::access

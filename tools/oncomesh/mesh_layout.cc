@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
+#include "libs/base/names.h"
 #include "libs/base/status_macros.h"
 
 namespace oncomesh::cli {
@@ -46,10 +47,9 @@ class FreePorts {
   std::vector<int> sockets_;
 };
 
-bool IsNodeName(const std::string& name) {
-  if (name.size() < 2 || name.size() > 32 || name == "hub" || name == "contexts") return false;
-  if (name[0] < 'a' || name[0] > 'z') return false;
-  return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+bool MayBeNode(const std::string& name) {
+  // A node has a folder of its name beside that of the contexts.
+  return base::IsNodeName(name) && name != "contexts";
 }
 
 std::vector<std::string> PortNames(const std::string& site, const std::string& service) {
@@ -145,7 +145,7 @@ absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::s
   if (mesh.dir.size() > 1 && mesh.dir.back() == '/') mesh.dir.pop_back();
   std::set<std::string> seen;
   for (const std::string& node : nodes) {
-    if (!IsNodeName(node) || !seen.insert(node).second) {
+    if (!MayBeNode(node) || !seen.insert(node).second) {
       return base::Error(absl::StatusCode::kInvalidArgument, "NODE_NAME_INVALID",
                          absl::StrCat("'", node,
                                       "' cannot be a node: names have 2 to 32 characters "
