@@ -9,26 +9,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "libs/base/names.h"
 #include "oncomesh/catalogue/v1/node_catalogue.pb.h"
 
 namespace oncomesh::catalogue {
 
-struct DatasetName {
-  std::string node;
-  std::string dataset;
-  int64_t version = 0;  // 0: not named
+using base::DatasetName;
+using base::ParseDatasetName;
 
-  // "nodes/<node>/datasets/<dataset>[/versions/<version>]".
-  std::string Text() const;
-};
-
-// Reads the full form with or without version. Errors: INVALID_ARGUMENT (DATASET_NAME_INVALID).
-absl::StatusOr<DatasetName> ParseDatasetName(absl::string_view text);
 // Reads the full form, which must be of `node`, or the short name alone.
 absl::StatusOr<DatasetName> ParseDatasetNameAt(absl::string_view node, absl::string_view text);
-
-// ^[a-z][a-z0-9-]{1,62}$
-bool IsShortName(absl::string_view text);
 
 // The line of an object in the list.
 std::string ManifestLine(const v1::ManifestItem& item);

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/catalogue/datasets.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "libs/base/error.h"
+#include "libs/base/names.h"
 #include "libs/base/status_macros.h"
+#include "libs/base/text.h"
+#include "libs/crypto/digest.h"
 #include "libs/query/binding.h"
 #include "libs/query/text.h"
+#include "libs/terminology/duo.h"
 #include "services/catalogue/dataset_name.h"
 #include "services/catalogue/node_count.h"
 
@@ -22,15 +27,23 @@ namespace {
 
 constexpr int kItemsPerPart = 1000;
 constexpr size_t kMaxSplit = 1000;
+constexpr size_t kMaxStatisticsBytes = 256 << 10;
+constexpr size_t kMaxPageBytes = 1 << 20;
 
 absl::Status Invalid(absl::string_view reason, absl::string_view message) {
   return base::Error(absl::StatusCode::kInvalidArgument, reason, message);
 }
 
-// "DUO:" and seven digits.
-bool IsDuoCode(absl::string_view code) {
-  return code.size() == 11 && absl::StartsWith(code, "DUO:") &&
-         std::all_of(code.begin() + 4, code.end(), absl::ascii_isdigit);
+// The whole request: the same wish has the same digest.
+std::string DigestOf(const v1::CreateDatasetRequest& request) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&coded);
+  }
+  return crypto::Sha256Hex(bytes);
 }
 
 // Two digits are enough to plan storage, and too few to tell one patient's images.
@@ -57,22 +70,29 @@ absl::StatusOr<query::v1::Expression> ExpressionOf(const v1::CreateDatasetReques
 }  // namespace
 
 absl::StatusOr<v1::DatasetRecord> Datasets::Create(const v1::CreateDatasetRequest& request) {
-  if (!IsShortName(request.dataset())) {
+  if (!base::IsDatasetId(request.dataset())) {
     return Invalid("DATASET_NAME_INVALID",
                    "a dataset's name has 2 to 63 characters of a-z, 0-9 and -, a letter first");
   }
   if (request.title().empty() || request.title().size() > 200 ||
-      request.description().size() > 4000 || request.request_id().size() > 64) {
+      request.description().size() > 4000 || request.request_id().size() > 64 ||
+      base::HasControlCharacters(request.title()) ||
+      base::HasControlCharacters(request.description())) {
     return Invalid("TITLE_INVALID",
                    "a dataset needs a title of at most 200 bytes; its description has at most "
-                   "4,000, a request id 64");
+                   "4,000, a request id 64; neither has line breaks or other control characters");
   }
   std::set<std::string> duo(request.duo_codes().begin(), request.duo_codes().end());
-  if (duo.empty() || !std::all_of(duo.begin(), duo.end(), IsDuoCode)) {
+  if (duo.empty() || !std::all_of(duo.begin(), duo.end(), terminology::IsDuoCode)) {
     return Invalid("DUO_INVALID",
                    "say what the data may be used for with Data Use Ontology codes, e.g. "
                    "DUO:0000042 (general research use)");
   }
+  const std::string request_digest = DigestOf(request);
+  // Before anything is looked at that may have changed since the first time.
+  ASSIGN_OR_RETURN(absl::optional<v1::DatasetRecord> earlier,
+                   deps_.store.FindRequest(request.request_id(), request_digest));
+  if (earlier.has_value()) return *std::move(earlier);
   ASSIGN_OR_RETURN(query::v1::Expression expression, ExpressionOf(request));
   query::Binding binding = query::Bind(expression, deps_.registry);
   RETURN_IF_ERROR(query::FirstProblem(binding));
@@ -101,7 +121,7 @@ absl::StatusOr<v1::DatasetRecord> Datasets::Create(const v1::CreateDatasetReques
   *record.mutable_create_time() = Stamp(deps_.clock.Now());
   ASSIGN_OR_RETURN(*record.mutable_statistics(), Describe(*index, std::move(series), items));
   return deps_.store.AddDataset(deps_.node, request.dataset(), std::move(record), items,
-                                request.request_id());
+                                request.request_id(), request_digest);
 }
 
 absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits series,
@@ -135,6 +155,7 @@ absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits serie
     if (column == nullptr || (variable->numeric() && variable->bands.empty())) continue;
     std::optional<std::vector<PatientGroup>> groups = index.Split(rows, {column}, kMaxSplit);
     if (!groups.has_value()) continue;
+    const int before = out.values_size();
     std::vector<Cell> cells;
     for (size_t i = 0; i < groups->size(); ++i) {
       cells.push_back({{i}, static_cast<int64_t>((*groups)[i].patients.Count())});
@@ -149,6 +170,10 @@ absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits serie
       value->set_variable(variable->name);
       value->set_value(*group.key[0]);
       value->set_patients(*told);
+    }
+    // What the hub would not take is left out, as a variable with too many values is.
+    if (out.ByteSizeLong() > kMaxStatisticsBytes) {
+      out.mutable_values()->DeleteSubrange(before, out.values_size() - before);
     }
   }
   return out;
@@ -210,9 +235,12 @@ absl::StatusOr<v1::ListNodeDatasetsResponse> Datasets::List(
   ASSIGN_OR_RETURN(std::vector<v1::DatasetRecord> records,
                    deps_.store.ListDatasets(after.dataset, after.version, size + 1));
   v1::ListNodeDatasetsResponse out;
+  size_t bytes = 0;
   for (v1::DatasetRecord& record : records) {
-    if (out.datasets_size() == size) {
-      out.set_next_page_token(out.datasets(size - 1).name());
+    bytes += record.ByteSizeLong();
+    const int have = out.datasets_size();
+    if (have == size || (have > 0 && bytes > kMaxPageBytes)) {
+      out.set_next_page_token(out.datasets(have - 1).name());
       break;
     }
     *out.add_datasets() = std::move(record);

@@ -122,6 +122,16 @@ TEST_CASE("dataset: what cannot be exactly what was asked for is not made") {
   refused(without_duo, kInvalid, "DUO_INVALID");
   without_duo.add_duo_codes("DUO:42");
   refused(without_duo, kInvalid, "DUO_INVALID");
+  auto unknown_duo = Ask("a-set", "all");
+  unknown_duo.set_duo_codes(0, "DUO:9999999");
+  refused(unknown_duo, kInvalid, "DUO_INVALID");
+  // What would be shown to others.
+  auto steering = Ask("a-set", "all");
+  steering.set_title("A \x1b[2J title");
+  refused(steering, kInvalid, "TITLE_INVALID");
+  steering = Ask("a-set", "all");
+  steering.set_description("one line\nstate: PUBLISHED");
+  refused(steering, kInvalid, "TITLE_INVALID");
   auto untitled = Ask("a-set", "all");
   untitled.clear_title();
   refused(untitled, kInvalid, "TITLE_INVALID");
@@ -142,6 +152,32 @@ TEST_CASE("dataset: the same request id again is the same version") {
   request.set_request_id("r2");
   REQUIRE_VALUE(v1::DatasetRecord next, node.datasets->Create(request));
   CHECK(next.name() != once.name());
+}
+
+TEST_CASE("dataset: a request id with another wish is refused, and makes nothing") {
+  Node node;
+  node.Release("PATIENTA", 1, 1, 1, "CT");
+  node.Sync();
+  auto request = Ask("a-set", "all");
+  request.set_request_id("r1");
+  REQUIRE_VALUE(v1::DatasetRecord once, node.datasets->Create(request));
+  constexpr auto kExists = absl::StatusCode::kAlreadyExists;
+  auto other = request;
+  other.set_dataset("another");
+  REQUIRE_REASON(node.datasets->Create(other), kExists, "REQUEST_ID_REUSED");
+  other = request;
+  other.set_text("modality = 'CT'");
+  REQUIRE_REASON(node.datasets->Create(other), kExists, "REQUEST_ID_REUSED");
+  other = request;
+  other.add_duo_codes("DUO:0000021");
+  REQUIRE_REASON(node.datasets->Create(other), kExists, "REQUEST_ID_REUSED");
+  REQUIRE_VALUE(v1::ListNodeDatasetsResponse listed, node.datasets->List({}));
+  CHECK(listed.datasets_size() == 1);
+  // The same wish is the same version, also when it was withdrawn since.
+  REQUIRE_OK(node.datasets->Withdraw("a-set"));
+  REQUIRE_VALUE(v1::DatasetRecord again, node.datasets->Create(request));
+  CHECK(again.name() == once.name());
+  CHECK(again.state() == v1::DatasetRecord::STATE_WITHDRAWN);
 }
 
 TEST_CASE("dataset: published, seen at the hub, withdrawn; a hub that is away changes nothing") {

@@ -2,14 +2,13 @@
 #include "services/catalogue/federated_count.h"
 
 #include <algorithm>
-#include <atomic>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/log.h"
+#include "libs/base/parallel.h"
 #include "libs/base/status_macros.h"
 #include "libs/query/binding.h"
 #include "libs/query/text.h"
@@ -18,6 +17,11 @@ namespace oncomesh::catalogue {
 namespace {
 
 constexpr size_t kMaxReasons = 300;
+constexpr size_t kMaxGroups = 1000;  // doc/formats/query.md
+// Of all nodes together. With the expression, twice and at most half a MiB, an answer then fits a
+// message (4 MiB), however many nodes there are.
+constexpr size_t kMaxGroupBytes = 2 << 20;
+constexpr size_t kMaxReasonBytes = 1 << 20;
 
 absl::Status Invalid(absl::string_view reason, absl::string_view message,
                      absl::string_view subject) {
@@ -47,9 +51,40 @@ bool IsSound(const v1::NodeCount& count) {
   auto good = [&](bool has, int64_t value) { return !has || (value >= 0 && value <= kMost); };
   return good(count.has_value(), count.value()) &&
          static_cast<size_t>(count.reasons_size()) <= kMaxReasons &&
+         static_cast<size_t>(count.groups_size()) <= kMaxGroups &&
          std::all_of(count.groups().begin(), count.groups().end(), [&](const v1::Group& group) {
            return good(group.has_value(), group.value());
          });
+}
+
+template <typename Parts>
+size_t Bytes(const Parts& parts) {
+  size_t bytes = 0;
+  for (const auto& part : parts) bytes += part.ByteSizeLong() + 4;  // tag and length
+  return bytes;
+}
+
+// Nodes that say more than their share are cut when all together say more than fits.
+void FitOneMessage(v1::CountResponse& out) {
+  size_t groups = 0, reasons = 0;
+  for (const v1::NodeCount& node : out.nodes()) {
+    groups += Bytes(node.groups());
+    reasons += Bytes(node.reasons());
+  }
+  const size_t nodes = std::max<size_t>(out.nodes().size(), 1);
+  for (v1::NodeCount& node : *out.mutable_nodes()) {
+    while (reasons > kMaxReasonBytes && Bytes(node.reasons()) > kMaxReasonBytes / nodes) {
+      node.mutable_reasons()->RemoveLast();
+    }
+    if (groups <= kMaxGroupBytes || Bytes(node.groups()) <= kMaxGroupBytes / nodes) continue;
+    node.clear_groups();
+    node.set_state(v1::NodeCount::STATE_PARTLY);
+    v1::Reason* added = node.add_reasons();
+    added->set_reason("GROUPS_TOO_MANY");
+    added->set_message(absl::StrCat("too many combinations for an answer of ", nodes,
+                                    " nodes; ask fewer nodes at a time, or split by fewer "
+                                    "variables"));
+  }
 }
 
 }  // namespace
@@ -93,6 +128,14 @@ v1::NodeCount FederatedCount::Ask(const MeshNode& node, const v1::CountAtNodeReq
                    status.message());
   }
   return Outcome(node.name, v1::NodeCount::STATE_UNREACHABLE, "NODE_FAILED", "the node failed");
+}
+
+size_t FederatedCount::Reserve(size_t nodes) {
+  size_t taken = threads_, given = 0;
+  do {
+    given = std::min(nodes - std::min<size_t>(nodes, 1), deps_.max_threads - taken);
+  } while (!threads_.compare_exchange_weak(taken, taken + given));
+  return given;
 }
 
 absl::StatusOr<v1::CountResponse> FederatedCount::Count(const v1::CountRequest& request,
@@ -147,17 +190,13 @@ absl::StatusOr<v1::CountResponse> FederatedCount::Count(const v1::CountRequest& 
   absl::Duration left = std::max(deadline - deps_.clock.Now(), absl::ZeroDuration());
   absl::Time node_deadline = deadline - std::min(left / 10, absl::Seconds(1));
   std::vector<v1::NodeCount> answers(nodes.size());
-  std::atomic<size_t> next{0};
-  auto work = [&] {
-    for (size_t i = next++; i < nodes.size(); i = next++) {
-      answers[i] = Ask(nodes[i], question, permit, node_deadline);
-    }
-  };
-  std::vector<std::thread> threads;
-  for (size_t i = 1; i < std::min(nodes.size(), kMaxParallel); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  const size_t others = Reserve(std::min(nodes.size(), kMaxParallel));
+  base::ForEachInParallel(nodes.size(), others + 1, [&](size_t i) {
+    answers[i] = Ask(nodes[i], question, permit, node_deadline);
+  });
+  threads_ -= others;
   for (v1::NodeCount& answer : answers) *out.add_nodes() = std::move(answer);
+  FitOneMessage(out);
   SumUp(out);
   return out;
 }

@@ -3,6 +3,7 @@
 // nothing but numbers that nodes gave.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,7 @@ class NodeCounter {
 // Any thread.
 class FederatedCount {
  public:
-  // Nodes asked at the same time.
+  // Nodes asked at the same time by one call.
   static constexpr size_t kMaxParallel = 64;
 
   struct Deps {
@@ -52,6 +53,9 @@ class FederatedCount {
     NodeDirectory& nodes;
     NodeCounter& counter;
     const base::Clock& clock;
+    // Threads of all calls together, besides the callers' own. When they are taken, or the system
+    // gives none, a call asks its nodes a few at a time.
+    size_t max_threads = 512;
   };
   explicit FederatedCount(Deps deps) : deps_(deps) {}
 
@@ -64,7 +68,12 @@ class FederatedCount {
   v1::NodeCount Ask(const MeshNode& node, const v1::CountAtNodeRequest& question,
                     const std::string& permit, absl::Time deadline);
 
+  // Takes threads to ask `nodes` nodes with; how many the caller may start. Given back by taking
+  // them off threads_.
+  size_t Reserve(size_t nodes);
+
   Deps deps_;
+  std::atomic<size_t> threads_{0};
 };
 
 // The sum over `nodes` into `out`: total of the values there are, unset when there is none; masked

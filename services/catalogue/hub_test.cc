@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
@@ -97,6 +100,18 @@ TEST_CASE("records: a record that is none is refused") {
     REQUIRE_REASON(hub.records->Publish("north", record), absl::StatusCode::kInvalidArgument,
                    "RECORD_INVALID");
   }
+  // What would come to other people's terminals, in each text of the record.
+  bad.assign(6, Record("north", "lung"));
+  bad[0].set_title("A \x1b[2J title");
+  bad[1].set_description("one line\nstate: PUBLISHED");
+  bad[2].set_where("modality = \"\x7f\"");
+  AddValue(bad[3], "modality", "C\rT");
+  bad[4].add_duo_codes("DUO:9999999");
+  for (int i = 0; i < 9000; ++i) AddValue(bad[5], "modality", std::string(100, 'x'));
+  for (const auto& record : bad) {
+    REQUIRE_REASON(hub.records->Publish("north", record), absl::StatusCode::kInvalidArgument,
+                   "RECORD_INVALID");
+  }
   bad[0].set_name("nodes/north/datasets/lung/versions/01");
   REQUIRE_REASON(hub.records->Publish("north", bad[0]), absl::StatusCode::kInvalidArgument,
                  "DATASET_NAME_INVALID");
@@ -158,6 +173,41 @@ TEST_CASE("records: search by words and facets, in pages") {
   v1::SearchDatasetsRequest unknown;
   unknown.add_facets()->set_field("wishes");
   REQUIRE_REASON(hub.records->Search(unknown), absl::StatusCode::kInvalidArgument, "FACET_UNKNOWN");
+}
+
+TEST_CASE("records: however large they are, every page of a search fits a message") {
+  Hub hub;
+  constexpr int kRecords = 12;
+  for (int i = 0; i < kRecords; ++i) {
+    v1::DatasetRecord record = Record("north", absl::StrCat("set-", i + 10));
+    for (int v = 0; v < 7000; ++v) AddValue(record, "manufacturer", absl::StrCat(i, " maker ", v));
+    AddValue(record, "of-the-node-alone", "x");
+    REQUIRE(record.ByteSizeLong() > 200'000);
+    REQUIRE_OK(hub.records->Publish("north", record));
+  }
+  v1::SearchDatasetsRequest request;
+  request.set_page_size(200);
+  std::vector<std::string> found;
+  int pages = 0;
+  do {
+    REQUIRE_VALUE(auto page, hub.records->Search(request));
+    CHECK(page.ByteSizeLong() < (2 << 20));
+    CHECK(page.total() == kRecords);
+    REQUIRE(page.datasets_size() > 0);
+    for (const auto& record : page.datasets()) found.push_back(record.name());
+    // The values that most have; of variables that can be asked for.
+    int makers = 0;
+    for (const auto& facet : page.facets()) {
+      CHECK(facet.field() != "of-the-node-alone");
+      makers += facet.field() == "manufacturer";
+    }
+    CHECK(makers == 200);
+    request.set_page_token(page.next_page_token());
+    ++pages;
+  } while (!request.page_token().empty());
+  CHECK(pages > 1);
+  CHECK(found.size() == kRecords);
+  CHECK(std::is_sorted(found.begin(), found.end()));
 }
 
 // --- Counts over all nodes
@@ -336,6 +386,121 @@ TEST_CASE("federated count: nodes are asked together and told to answer before t
   CHECK(count.total() == 15);
   REQUIRE(deadlines.size() == 3);
   for (absl::Time deadline : deadlines) CHECK(deadline == mesh.clock.Now() + absl::Seconds(9));
+}
+
+FakeNodes::Behaviour SaysGroups(int groups) {
+  return [groups](const v1::CountAtNodeRequest&, absl::Time) {
+    v1::NodeCount out;
+    out.set_state(v1::NodeCount::STATE_ANSWERED);
+    out.set_value(20);
+    for (int i = 0; i < groups; ++i) {
+      v1::Group* group = out.add_groups();
+      for (const char* variable : {"manufacturer", "body_part", "topography"}) {
+        v1::GroupKey* key = group->add_key();
+        key->set_variable(variable);
+        key->set_value(absl::StrCat("a value ", i));
+      }
+      group->set_value(20);
+    }
+    return out;
+  };
+}
+
+TEST_CASE("federated count: the answer of a hundred nodes fits a message, whatever they say") {
+  Mesh mesh;
+  for (int i = 0; i < 100; ++i) mesh.nodes.nodes[absl::StrCat("node-", i)] = SaysGroups(1000);
+  mesh.nodes.nodes["node-0"] = SaysGroups(5);
+  mesh.nodes.nodes["node-1"] = SaysGroups(1001);
+  REQUIRE_VALUE(v1::CountResponse count, mesh.Ask("all", {}, {"manufacturer"}));
+  CHECK(count.ByteSizeLong() < (4 << 20));
+  CHECK(count.total() == 99 * 20);
+  for (const v1::NodeCount& node : count.nodes()) {
+    INFO(node.node());
+    if (node.node() == "node-0") {
+      CHECK(node.groups_size() == 5);
+      CHECK(node.state() == v1::NodeCount::STATE_ANSWERED);
+    } else if (node.node() == "node-1") {
+      CHECK(node.state() == v1::NodeCount::STATE_UNREACHABLE);  // more than a node may say
+    } else {
+      CHECK(node.groups().empty());
+      CHECK(node.value() == 20);
+      CHECK(node.state() == v1::NodeCount::STATE_PARTLY);
+      CHECK(node.reasons(0).reason() == "GROUPS_TOO_MANY");
+    }
+  }
+  // A few nodes are told in full.
+  REQUIRE_VALUE(count, mesh.Ask("all", {"node-2", "node-3", "node-4"}, {"manufacturer"}));
+  for (const v1::NodeCount& node : count.nodes()) CHECK(node.groups_size() == 1000);
+
+  for (auto& [name, behaviour] : mesh.nodes.nodes) {
+    behaviour = [](const v1::CountAtNodeRequest&, absl::Time) {
+      v1::NodeCount out;
+      out.set_state(v1::NodeCount::STATE_REFUSED);
+      for (int i = 0; i < 300; ++i) {
+        v1::Reason* reason = out.add_reasons();
+        reason->set_reason("VARIABLE_UNKNOWN");
+        reason->set_message(std::string(10'000, 'x'));
+      }
+      return out;
+    };
+  }
+  REQUIRE_VALUE(count, mesh.Ask("all"));
+  CHECK(count.ByteSizeLong() < (4 << 20));
+  CHECK(count.nodes_size() == 100);
+}
+
+TEST_CASE("federated count: all calls together use no more threads than allowed") {
+  Mesh mesh;
+  FederatedCount few({.registry = Registry::Builtin(),
+                      .nodes = mesh.nodes,
+                      .counter = mesh.nodes,
+                      .clock = mesh.clock,
+                      .max_threads = 2});
+  std::atomic<int> now{0}, most{0};
+  for (int i = 0; i < 40; ++i) {
+    mesh.nodes.nodes[absl::StrCat("node-", i)] = [&](const v1::CountAtNodeRequest&, absl::Time) {
+      int seen = ++now;
+      for (int before = most; before < seen && !most.compare_exchange_weak(before, seen);) {
+      }
+      std::this_thread::yield();
+      --now;
+      v1::NodeCount out;
+      out.set_state(v1::NodeCount::STATE_ANSWERED);
+      out.set_value(1);
+      return out;
+    };
+  }
+  v1::CountRequest request;
+  request.set_text("all");
+  auto ask = [&] {
+    auto count = few.Count(request, "", mesh.clock.Now() + absl::Seconds(10));
+    return count.ok() ? count->total() : -1;
+  };
+  std::vector<std::thread> callers;
+  std::atomic<int> right{0};
+  for (int i = 0; i < 4; ++i) callers.emplace_back([&] { right += ask() == 40; });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(right == 4);
+  CHECK(most <= 4 + 2);
+
+  // They were given back: three nodes are asked at once again.
+  base::Mutex mutex;
+  base::CondVar arrived;
+  int waiting = 0;
+  mesh.nodes.nodes.clear();
+  for (const char* name : {"a-node", "b-node", "c-node"}) {
+    mesh.nodes.nodes[name] = [&](const v1::CountAtNodeRequest&, absl::Time) {
+      base::MutexLock lock(mutex);
+      ++waiting;
+      arrived.SignalAll();
+      while (waiting < 3) arrived.Wait(mutex);
+      v1::NodeCount out;
+      out.set_state(v1::NodeCount::STATE_ANSWERED);
+      out.set_value(1);
+      return out;
+    };
+  }
+  CHECK(ask() == 3);
 }
 
 TEST_CASE("federated count: what is wrong with the question is said before any node is asked") {

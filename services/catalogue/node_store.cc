@@ -50,7 +50,9 @@ const std::vector<store::Migration>& Schema() {
       {"what was passed over",
        {"CREATE TABLE passed_over (sequence BIGINT PRIMARY KEY, kind TEXT NOT NULL, "
         "sha256 TEXT NOT NULL, why TEXT NOT NULL, items BIGINT NOT NULL)",
-        "DELETE FROM settings WHERE name IN ('cursor', 'unreadable')"}}};
+        "DELETE FROM settings WHERE name IN ('cursor', 'unreadable')"}},
+      {"what a version was asked for with",
+       {"ALTER TABLE datasets ADD COLUMN request_digest TEXT"}}};
   return schema;
 }
 
@@ -110,6 +112,24 @@ absl::Status ReadDataset(soci::session& sql, const std::string& dataset, int64_t
          "ORDER BY version DESC LIMIT 1",
       use(dataset), use(wanted), use(wanted), into(found), into(record);
   return sql.got_data() ? absl::OkStatus() : NotFound();
+}
+
+absl::StatusOr<absl::optional<v1::DatasetRecord>> ReadRequest(soci::session& sql,
+                                                              const std::string& request_id,
+                                                              const std::string& digest) {
+  absl::optional<v1::DatasetRecord> out;
+  std::string record, earlier;
+  soci::indicator known = soci::i_null;
+  sql << "SELECT record, request_digest FROM datasets WHERE request_id = :r", use(request_id),
+      into(record), into(earlier, known);
+  if (!sql.got_data()) return out;
+  // Versions made before digests were kept have none.
+  if (known == soci::i_ok && earlier != digest) {
+    return base::Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                       "this request id was used for another dataset; use a new one");
+  }
+  ASSIGN_OR_RETURN(out, RecordOf(record));
+  return out;
 }
 
 }  // namespace
@@ -343,18 +363,30 @@ absl::StatusOr<std::vector<v1::ManifestItem>> NodeStore::ObjectsOf(
   return out;
 }
 
+absl::StatusOr<absl::optional<v1::DatasetRecord>> NodeStore::FindRequest(
+    const std::string& request_id, const std::string& digest) {
+  absl::optional<v1::DatasetRecord> out;
+  if (request_id.empty()) return out;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
+    ASSIGN_OR_RETURN(out, ReadRequest(sql, request_id, digest));
+    return absl::OkStatus();
+  }));
+  return out;
+}
+
 absl::StatusOr<v1::DatasetRecord> NodeStore::AddDataset(const std::string& node,
                                                         const std::string& dataset,
                                                         v1::DatasetRecord record,
                                                         const std::vector<v1::ManifestItem>& items,
-                                                        const std::string& request_id) {
+                                                        const std::string& request_id,
+                                                        const std::string& digest) {
   v1::DatasetRecord out;
   RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) -> absl::Status {
     if (!request_id.empty()) {
-      std::string earlier;
-      sql << "SELECT record FROM datasets WHERE request_id = :r", use(request_id), into(earlier);
-      if (sql.got_data()) {
-        ASSIGN_OR_RETURN(out, RecordOf(earlier));
+      ASSIGN_OR_RETURN(absl::optional<v1::DatasetRecord> earlier,
+                       ReadRequest(sql, request_id, digest));
+      if (earlier.has_value()) {
+        out = *std::move(earlier);
         return absl::OkStatus();
       }
     }
@@ -365,8 +397,9 @@ absl::StatusOr<v1::DatasetRecord> NodeStore::AddDataset(const std::string& node,
     out.set_name(DatasetName{node, dataset, version}.Text());
     std::string text = RecordText(out);
     soci::indicator has_id = request_id.empty() ? soci::i_null : soci::i_ok;
-    sql << "INSERT INTO datasets (dataset, version, record, request_id) VALUES (:d, :v, :r, :q)",
-        use(dataset), use(version), use(text), use(request_id, has_id);
+    sql << "INSERT INTO datasets (dataset, version, record, request_id, request_digest) VALUES "
+           "(:d, :v, :r, :q, :g)",
+        use(dataset), use(version), use(text), use(request_id, has_id), use(digest, has_id);
     long long position = 0, bytes = 0;
     std::string patient, study, series, instance, sha256, modality;
     soci::statement insert =

@@ -64,12 +64,18 @@ class NodeStore {
   // The objects of the series with these ids, in the order of doc/formats/dataset.md.
   absl::StatusOr<std::vector<v1::ManifestItem>> ObjectsOf(const std::vector<int64_t>& series_ids);
 
+  // The version that was made for this `request_id` of the caller's; none when there is no such
+  // version, or no id. `digest` is of the whole request. Errors: ALREADY_EXISTS
+  // (REQUEST_ID_REUSED) when the id came with another one.
+  absl::StatusOr<absl::optional<v1::DatasetRecord>> FindRequest(const std::string& request_id,
+                                                                const std::string& digest);
   // Stores `record`, whose name has no version yet, as the next version of `dataset` and sets its
-  // name. The same `request_id` (not empty) again gives the record of the first time.
+  // name; or returns what FindRequest finds. Errors: as FindRequest.
   absl::StatusOr<v1::DatasetRecord> AddDataset(const std::string& node, const std::string& dataset,
                                                v1::DatasetRecord record,
                                                const std::vector<v1::ManifestItem>& items,
-                                               const std::string& request_id);
+                                               const std::string& request_id,
+                                               const std::string& digest);
   // `version` 0: the newest. Errors: NOT_FOUND (DATASET_NOT_FOUND).
   absl::StatusOr<v1::DatasetRecord> GetDataset(const std::string& dataset, int64_t version);
   // Lets `change` work on the record of a version (0: the newest) and stores what it leaves, in one

@@ -14,6 +14,8 @@
 #include "absl/strings/str_split.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
+#include "libs/base/text.h"
+#include "libs/terminology/duo.h"
 #include "services/catalogue/dataset_name.h"
 
 namespace oncomesh::catalogue {
@@ -23,6 +25,13 @@ using Record = v1::DatasetRecord;
 
 constexpr size_t kMaxSearchBytes = 1000;
 constexpr int kMaxValueCounts = 10'000;
+constexpr int kMaxDuoCodes = 32;
+// Of what a node says of a dataset of its own; a page holds at least one record, and the counts of
+// facets are as many bytes at most, so that an answer always fits a message (4 MiB).
+constexpr size_t kMaxRecordBytes = 512 << 10;
+constexpr size_t kMaxPageBytes = 1 << 20;
+constexpr size_t kMaxFacetBytes = 1 << 20;
+constexpr size_t kMaxValuesOfFacet = 200;
 
 absl::Status NotYours() {
   return base::Error(absl::StatusCode::kPermissionDenied, "NOT_YOUR_DATASET",
@@ -42,14 +51,25 @@ absl::Status CheckRecord(const Record& record) {
   if (record.title().empty() || record.title().size() > 200 || record.description().size() > 4000) {
     return invalid("needs a title of at most 200 bytes and a description of at most 4,000");
   }
+  // They come to other people's terminals.
+  bool plain = !base::HasControlCharacters(record.title()) &&
+               !base::HasControlCharacters(record.description()) &&
+               !base::HasControlCharacters(record.where());
+  for (const v1::ValueCount& value : record.statistics().values()) {
+    plain = plain && !base::HasControlCharacters(value.variable()) &&
+            !base::HasControlCharacters(value.value());
+  }
+  if (!plain) return invalid("holds line breaks or other control characters in its texts");
   bool hex = record.digest().size() == 64 &&
              std::all_of(record.digest().begin(), record.digest().end(),
                          [](char c) { return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'); });
   if (!hex) return invalid("needs a SHA-256 digest in lower-case hexadecimal");
-  if (record.duo_codes().empty() || record.duo_codes_size() > 32) {
-    return invalid("needs 1 to 32 DUO codes");
+  if (record.duo_codes().empty() || record.duo_codes_size() > kMaxDuoCodes ||
+      !std::all_of(record.duo_codes().begin(), record.duo_codes().end(), terminology::IsDuoCode)) {
+    return invalid("needs 1 to 32 codes of the Data Use Ontology");
   }
-  if (record.statistics().values_size() > kMaxValueCounts || record.where().size() > (64 << 10)) {
+  if (record.statistics().values_size() > kMaxValueCounts || record.where().size() > (64 << 10) ||
+      record.ByteSizeLong() > kMaxRecordBytes) {
     return invalid("is larger than a record may be");
   }
   return absl::OkStatus();
@@ -65,6 +85,34 @@ std::vector<std::string> FieldValues(const Record& record, const std::string& no
     if (value.variable() == field) out.push_back(value.value());
   }
   return out;
+}
+
+using FacetCounts = std::map<std::pair<std::string, std::string>, int64_t>;  // (field, value)
+
+// Of each field the values that most datasets have, by value.
+void AddFacets(const FacetCounts& facets, v1::SearchDatasetsResponse& out) {
+  size_t bytes = 0;
+  for (auto field = facets.begin(); field != facets.end();) {
+    std::vector<FacetCounts::const_iterator> values;
+    const std::string& name = field->first.first;
+    for (; field != facets.end() && field->first.first == name; ++field) values.push_back(field);
+    if (values.size() > kMaxValuesOfFacet) {
+      std::stable_sort(values.begin(), values.end(),
+                       [](const auto& a, const auto& b) { return a->second > b->second; });
+      values.resize(kMaxValuesOfFacet);
+      std::sort(values.begin(), values.end(),
+                [](const auto& a, const auto& b) { return a->first < b->first; });
+    }
+    for (const auto& value : values) {
+      v1::FacetCount count;
+      count.set_field(value->first.first);
+      count.set_value(value->first.second);
+      count.set_datasets(value->second);
+      bytes += count.ByteSizeLong();
+      if (bytes > kMaxFacetBytes) return;
+      *out.add_facets() = std::move(count);
+    }
+  }
 }
 
 }  // namespace
@@ -147,7 +195,7 @@ absl::StatusOr<v1::SearchDatasetsResponse> Records::Search(
     newest[{name.node, name.dataset}] = std::move(record);  // versions ascend
   }
   std::vector<std::pair<std::string, const Record*>> matching;  // name without version
-  std::map<std::pair<std::string, std::string>, int64_t> facets;
+  FacetCounts facets;
   for (const auto& [key, record] : newest) {
     const std::string& node = key.first;
     std::string text = absl::AsciiStrToLower(
@@ -174,18 +222,16 @@ absl::StatusOr<v1::SearchDatasetsResponse> Records::Search(
     std::set<std::pair<std::string, std::string>> values = {{"node", node}};
     for (const std::string& code : record.duo_codes()) values.insert({"duo", code});
     for (const v1::ValueCount& value : record.statistics().values()) {
-      values.insert({value.variable(), value.value()});
+      // Others cannot be asked for.
+      if (registry_.Find(value.variable()) != nullptr) {
+        values.insert({value.variable(), value.value()});
+      }
     }
     for (const auto& value : values) ++facets[value];
   }
   v1::SearchDatasetsResponse out;
   out.set_total(static_cast<int64_t>(matching.size()));
-  for (const auto& [value, datasets] : facets) {
-    v1::FacetCount* count = out.add_facets();
-    count->set_field(value.first);
-    count->set_value(value.second);
-    count->set_datasets(datasets);
-  }
+  AddFacets(facets, out);
   // A token is the name the page ends with.
   if (!request.page_token().empty() && !ParseDatasetName(request.page_token()).ok()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
@@ -193,10 +239,13 @@ absl::StatusOr<v1::SearchDatasetsResponse> Records::Search(
   }
   std::sort(matching.begin(), matching.end());
   int size = request.page_size() <= 0 ? 50 : std::min(request.page_size(), 200);
+  size_t bytes = 0;
   for (const auto& [name, record] : matching) {
     if (name <= request.page_token()) continue;
-    if (out.datasets_size() == size) {
-      ASSIGN_OR_RETURN(DatasetName last, ParseDatasetName(out.datasets(size - 1).name()));
+    bytes += record->ByteSizeLong();
+    const int have = out.datasets_size();
+    if (have == size || (have > 0 && bytes > kMaxPageBytes)) {
+      ASSIGN_OR_RETURN(DatasetName last, ParseDatasetName(out.datasets(have - 1).name()));
       out.set_next_page_token(DatasetName{last.node, last.dataset}.Text());
       break;
     }
