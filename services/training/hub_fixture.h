@@ -82,7 +82,7 @@ class HubFixture {
     REQUIRE_OK(closer->Sweep());
   }
 
-  // A permit for ana on the datasets "d" of these nodes.
+  // A permit for ana on the datasets "sarcoma" of these nodes.
   std::string Permit(const std::vector<std::string>& nodes,
                      std::vector<std::string> operations = {"train", "evaluate"},
                      int max_rounds = 0) {
@@ -102,7 +102,7 @@ class HubFixture {
     return *permit::Sign(permit, permit_key_, "k");
   }
   static std::string Dataset(const std::string& node) {
-    return absl::StrCat("nodes/", node, "/datasets/d/versions/1");
+    return absl::StrCat("nodes/", node, "/datasets/sarcoma/versions/1");
   }
   rpc::Caller Ana(const std::string& permit) {
     rpc::Caller caller;

@@ -13,6 +13,7 @@
 
 #include "libs/base/status_macros.h"
 #include "services/training/hub_fixture.h"
+#include "services/training/node_training_service.h"
 #include "services/training/process_runner.h"
 #include "services/training/task_worker.h"
 
@@ -94,7 +95,7 @@ struct Node {
                                   R"({"name":"t","command":["/usr/bin/python3","train.py"]})"));
     REQUIRE_OK(base::WriteFileAtomically(folder / "trainers/t/train.py", ""));
     for (const char* patient : {"P1", "P2", "P3", "P4"}) {
-      const std::string at_case = absl::StrCat(folder.path(), "/cases/d/1/", patient, "-a");
+      const std::string at_case = absl::StrCat(folder.path(), "/cases/sarcoma/1/", patient, "-a");
       REQUIRE_OK(base::MakeDirectories(at_case));
       REQUIRE_OK(base::WriteFileAtomically(at_case + "/case.json",
                                            absl::StrCat("{\"patient\":\"", patient, "\"}")));
@@ -239,7 +240,7 @@ TEST_CASE("node: it refuses on its own what the hub would let through, and says 
             }},
            {"EPOCH_TOO_OLD", [](Node& n, v1::Plan&) { n.trust_age = absl::Hours(2); }},
            {"DATASET_NOT_FOUND",
-            [](Node& n, v1::Plan&) { std::filesystem::remove_all(n.folder / "cases/d"); }},
+            [](Node& n, v1::Plan&) { std::filesystem::remove_all(n.folder / "cases/sarcoma"); }},
            {"AUDIT_UNAVAILABLE",
             [](Node& n, v1::Plan&) {
               n.log = base::Error(StatusCode::kUnavailable, "AUDIT_UNAVAILABLE", "full");
@@ -743,6 +744,52 @@ TEST_CASE("trainer: the digest of its folder is what sha256sum says, and a link 
   REQUIRE_REASON(shelf.Load("../t"), StatusCode::kNotFound, "TRAINER_NOT_INSTALLED");
   REQUIRE(symlink("/etc/passwd", (folder / "t/link").c_str()) == 0);
   REQUIRE_REASON(shelf.Load("t"), StatusCode::kFailedPrecondition, "TRAINER_DAMAGED");
+}
+
+TEST_CASE("node: trainers and past tasks are listed in pages") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  for (const char* name : {"a", "z"}) {
+    REQUIRE_OK(base::MakeDirectories(absl::StrCat(node.folder.path(), "/trainers/", name)));
+  }
+  const auto policy = [&]() -> absl::StatusOr<access::v1::NodePolicy> { return node.policy; };
+  v1::ListTrainersRequest request;
+  request.set_page_size(2);
+  v1::ListTrainersResponse trainers;
+  REQUIRE_OK(ListTrainers(node.shelf, policy, request, trainers));
+  REQUIRE(trainers.trainers_size() == 2);
+  CHECK(trainers.trainers(0).name() == "a");
+  CHECK(trainers.trainers(0).reason() == "TRAINER_DAMAGED");
+  CHECK(trainers.trainers(1).name() == "t");
+  CHECK(trainers.trainers(1).allowed());
+  request.set_page_token(trainers.next_page_token());
+  trainers.Clear();
+  REQUIRE_OK(ListTrainers(node.shelf, policy, request, trainers));
+  REQUIRE(trainers.trainers_size() == 1);
+  CHECK(trainers.trainers(0).name() == "z");
+  CHECK(trainers.next_page_token().empty());
+
+  for (int i = 1; i <= 5; ++i) {
+    v1::NodeTask entry;
+    entry.set_name(absl::StrCat("task-", i));
+    REQUIRE_OK(node.history->Put(entry));
+  }
+  std::vector<std::string> seen;
+  v1::ListTasksRequest list;
+  list.set_page_size(2);
+  do {
+    v1::ListTasksResponse page;
+    REQUIRE_OK(ListTasks(*node.history, list, page));
+    REQUIRE(page.tasks_size() <= 2);
+    for (const auto& task : page.tasks()) seen.push_back(task.name());
+    list.set_page_token(page.next_page_token());
+  } while (!list.page_token().empty());
+  CHECK(seen == std::vector<std::string>{"task-5", "task-4", "task-3", "task-2", "task-1"});
+  list.set_page_token("task-0");
+  v1::ListTasksResponse none;
+  REQUIRE_REASON(ListTasks(*node.history, list, none), StatusCode::kInvalidArgument,
+                 "PAGE_TOKEN_INVALID");
 }
 
 TEST_CASE("node: a whole run with a real trainer in a sandbox ends with the right sums") {

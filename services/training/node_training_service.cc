@@ -9,10 +9,21 @@
 
 namespace oncomesh::training {
 
+namespace {
+
+int PageSize(int wanted) { return wanted <= 0 ? 50 : std::min(wanted, 200); }
+
+}  // namespace
+
 absl::Status ListTrainers(const TrainerShelf& shelf, const PolicySource& policy,
-                          v1::ListTrainersResponse& out) {
+                          const v1::ListTrainersRequest& request, v1::ListTrainersResponse& out) {
   ASSIGN_OR_RETURN(access::v1::NodePolicy rules, policy());
   for (const std::string& name : shelf.Names()) {
+    if (name <= request.page_token()) continue;
+    if (out.trainers_size() == PageSize(request.page_size())) {
+      out.set_next_page_token(out.trainers().rbegin()->name());
+      break;
+    }
     v1::Trainer& trainer = *out.add_trainers();
     trainer.set_name(name);
     absl::StatusOr<TrainerPackage> package = shelf.Load(name);
@@ -28,24 +39,40 @@ absl::Status ListTrainers(const TrainerShelf& shelf, const PolicySource& policy,
   return absl::OkStatus();
 }
 
+absl::Status ListTasks(TaskHistory& history, const v1::ListTasksRequest& request,
+                       v1::ListTasksResponse& out) {
+  bool begun = request.page_token().empty();
+  for (v1::NodeTask& task : history.List()) {
+    if (!begun) {
+      begun = task.name() == request.page_token();
+      continue;
+    }
+    if (out.tasks_size() == PageSize(request.page_size())) {
+      out.set_next_page_token(out.tasks().rbegin()->name());
+      break;
+    }
+    *out.add_tasks() = std::move(task);
+  }
+  return begun ? absl::OkStatus()
+               : base::Error(absl::StatusCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
+                             "the page token is none of the last tasks; start from the first page");
+}
+
 grpc::Status NodeTrainingServiceImpl::ListTrainers(grpc::ServerContext* context,
                                                    const v1::ListTrainersRequest* request,
                                                    v1::ListTrainersResponse* response) {
-  return guard_.Run(
-      context, "/oncomesh.training.v1.NodeTrainingService/ListTrainers", *request,
-      [&](const rpc::Caller&) { return training::ListTrainers(shelf_, policy_, *response); });
+  return guard_.Run(context, "/oncomesh.training.v1.NodeTrainingService/ListTrainers", *request,
+                    [&](const rpc::Caller&) {
+                      return training::ListTrainers(shelf_, policy_, *request, *response);
+                    });
 }
 
 grpc::Status NodeTrainingServiceImpl::ListTasks(grpc::ServerContext* context,
                                                 const v1::ListTasksRequest* request,
                                                 v1::ListTasksResponse* response) {
-  return guard_.Run(context, "/oncomesh.training.v1.NodeTrainingService/ListTasks", *request,
-                    [&](const rpc::Caller&) {
-                      for (v1::NodeTask& task : history_.List()) {
-                        *response->add_tasks() = std::move(task);
-                      }
-                      return absl::OkStatus();
-                    });
+  return guard_.Run(
+      context, "/oncomesh.training.v1.NodeTrainingService/ListTasks", *request,
+      [&](const rpc::Caller&) { return training::ListTasks(history_, *request, *response); });
 }
 
 }  // namespace oncomesh::training

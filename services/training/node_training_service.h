@@ -10,9 +10,13 @@
 
 namespace oncomesh::training {
 
-// Every folder on the shelf, and whether the policy lets it run. Errors: those of the policy.
+// A page of the folders on the shelf, and whether the policy lets each run. Errors: those of the
+// policy.
 absl::Status ListTrainers(const TrainerShelf& shelf, const PolicySource& policy,
-                          v1::ListTrainersResponse& out);
+                          const v1::ListTrainersRequest& request, v1::ListTrainersResponse& out);
+// A page of the history. Errors: those of the RPC.
+absl::Status ListTasks(TaskHistory& history, const v1::ListTasksRequest& request,
+                       v1::ListTasksResponse& out);
 
 class NodeTrainingServiceImpl final : public v1::NodeTrainingService::Service {
  public:

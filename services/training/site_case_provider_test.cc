@@ -73,7 +73,8 @@ struct Site {
   absl::StatusOr<std::vector<PreparedCase>> Prepare() {
     v1::CaseInputs inputs;
     inputs.add_modalities("CT");
-    return provider->Prepare({"nodes/north/datasets/d/versions/1"}, inputs, [] { return true; });
+    return provider->Prepare({"nodes/north/datasets/sarcoma/versions/1"}, inputs,
+                             [] { return true; });
   }
   // Codes of the patients whose cases are there.
   std::vector<std::string> Patients() {

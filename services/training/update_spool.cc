@@ -61,6 +61,16 @@ absl::StatusOr<std::unique_ptr<UpdateSpool>> UpdateSpool::Open(const std::string
   return std::unique_ptr<UpdateSpool>(new UpdateSpool(root));
 }
 
+absl::Status UpdateSpool::SyncRoot() {
+  const uint64_t mine = ++folders_made_;
+  base::MutexLock lock(sync_mutex_);
+  if (folders_synced_ >= mine) return absl::OkStatus();  // by one that began after `mine` was made
+  const uint64_t made = folders_made_;
+  RETURN_IF_ERROR(SyncFolder(root_));
+  folders_synced_ = made;
+  return absl::OkStatus();
+}
+
 std::string UpdateSpool::PathOf(const std::string& task, const std::string& sha256) const {
   return absl::StrCat(root_, "/", task, "/", sha256, ".update");
 }
@@ -95,8 +105,13 @@ absl::StatusOr<std::unique_ptr<UpdateSpool::Upload>> UpdateSpool::Begin(const st
   auto upload = std::unique_ptr<Upload>(new Upload(*this, task));
   const std::string folder = absl::StrCat(root_, "/", task);
   RETURN_IF_ERROR(base::MakeDirectories(folder, 0700));
+  bool known = false;
+  {
+    base::MutexLock lock(mutex_);
+    known = generations_.count(task) != 0;
+  }
   // An accepted update must be there after a power cut, and so must the folder that it lies in.
-  RETURN_IF_ERROR(SyncFolder(root_));
+  if (!known) RETURN_IF_ERROR(SyncRoot());
   {
     base::MutexLock lock(mutex_);
     upload->generation_ = ++generations_[task];

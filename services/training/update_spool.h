@@ -4,6 +4,7 @@
 // digest.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -74,7 +75,13 @@ class UpdateSpool {
 
  private:
   explicit UpdateSpool(std::string root) : root_(std::move(root)) {}
+  // Makes the names of the tasks' folders durable. Those who come while it is done for others are
+  // served together.
+  absl::Status SyncRoot();
   const std::string root_;
+  std::atomic<uint64_t> folders_made_{0};
+  base::Mutex sync_mutex_;
+  uint64_t folders_synced_ ABSL_GUARDED_BY(sync_mutex_) = 0;
   base::Mutex mutex_;
   std::map<std::string, uint64_t> generations_ ABSL_GUARDED_BY(mutex_);
 };
