@@ -53,7 +53,8 @@ class DiskWatch {
       : folders_(std::move(folders)), limit_(limit) {}
 
   // Looks every two seconds, and less often when looking takes long; false once the limit was
-  // exceeded. Files that one of the processes still has open count also when their names are gone.
+  // exceeded. Files that one of the processes still has open count also when their names are gone;
+  // one that is only mapped then is not seen.
   bool WithinLimit(const std::vector<int>& processes);
   // The same, now.
   bool Look(const std::vector<int>& processes);
