@@ -74,8 +74,8 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
   }
   RETURN_IF_ERROR(federated::CheckPlan(request.plan()));
   const std::string plan_sha256 = federated::PlanDigest(request.plan());
-  // Before the permit is looked at, which may be over by the time a lost answer is asked for again,
-  // and before a model of zeros is written: repeated requests cost the hub nothing.
+  // Before the permit is held against the plan, and before a model of zeros is written: the run
+  // exists whether or not it could still be submitted, and repeated requests cost the hub nothing.
   ASSIGN_OR_RETURN(std::optional<v1::Run> already,
                    deps_.store.RunAlready(caller.subject, request.request_id(), plan_sha256));
   if (already.has_value()) {

@@ -216,7 +216,7 @@ void EmptyRound(const std::string& folder) {
   permit.epoch = 1;
   permit.request = "r";
   for (int i = 0; i < kNodes; ++i) {
-    plan.add_datasets(absl::StrCat("nodes/node-", i, "/datasets/d/versions/1"));
+    plan.add_datasets(absl::StrCat("nodes/node-", i, "/datasets/sarcoma/versions/1"));
     permit.datasets.push_back(plan.datasets(i));
   }
   plan.mutable_trainer()->set_name("t");

@@ -97,7 +97,7 @@ int Serve(const std::string& folder, const std::string& identity, int nodes, int
   permit.epoch = 1;
   permit.request = "r";
   for (int i = 0; i < nodes; ++i) {
-    plan.add_datasets(absl::StrCat("nodes/", NodeName(i), "/datasets/d/versions/1"));
+    plan.add_datasets(absl::StrCat("nodes/", NodeName(i), "/datasets/sarcoma/versions/1"));
     permit.datasets.push_back(plan.datasets(i));
   }
   plan.mutable_round_deadline()->set_seconds(7200);
