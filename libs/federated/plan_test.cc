@@ -75,7 +75,7 @@ TEST_CASE("plan: what is out of range is refused by the name of its field") {
            {R"({"datasets":[]})", "datasets"},
            {R"({"datasets":["nodes/a/datasets/d"]})", "datasets"},
            {R"({"datasets":["nodes/../datasets/d/versions/1"]})", "datasets"},
-           {R"({"datasets":["nodes/aa/datasets/d/versions/1","nodes/aa/datasets/d/versions/1"]})",
+           {R"({"datasets":["nodes/aa/datasets/dd/versions/1","nodes/aa/datasets/dd/versions/1"]})",
             "datasets"},
            {R"({"minContributors":3})", "minContributors"},
            {R"({"minContributors":-1})", "minContributors"},

@@ -17,8 +17,8 @@ namespace {
 
 using absl::StatusCode;
 
-constexpr char kNorth[] = "nodes/north/datasets/a/versions/1";
-constexpr char kSouth[] = "nodes/south/datasets/b/versions/1";
+constexpr char kNorth[] = "nodes/north/datasets/lung/versions/1";
+constexpr char kSouth[] = "nodes/south/datasets/breast/versions/1";
 
 rpc::Caller Person(const std::string& subject, std::vector<std::string> roles) {
   rpc::Caller caller;
