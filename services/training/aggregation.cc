@@ -16,8 +16,8 @@
 #include "libs/base/files.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
-#include "libs/crypto/digest.h"
 #include "libs/federated/plan.h"
+#include "services/training/file_hash.h"
 
 namespace oncomesh::training {
 namespace {
@@ -70,17 +70,10 @@ absl::Status CheckUnchanged(const std::string& path, const std::string& sha256) 
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0 && errno == ENOENT) return UpdateLost();
   if (fd < 0) return base::ErrnoStatus(errno, "open an update");
-  crypto::Sha256 hash;
-  std::string buffer(1 << 20, '\0');
-  ssize_t got = 0;
-  do {
-    got = read(fd, buffer.data(), buffer.size());
-    if (got > 0) hash.Update(absl::string_view(buffer).substr(0, static_cast<size_t>(got)));
-  } while (got > 0 || (got < 0 && errno == EINTR));
-  const int error = errno;
+  absl::StatusOr<FileDigest> digest = HashWhole(fd);
   close(fd);
-  if (got < 0) return base::ErrnoStatus(error, "read an update");
-  return hash.FinishHex() == sha256 ? absl::OkStatus() : UpdateLost();
+  RETURN_IF_ERROR(digest.status());
+  return digest->sha256 == sha256 ? absl::OkStatus() : UpdateLost();
 }
 
 // Mean of each metric over the contributors that have it, weighted by examples, in the order of the

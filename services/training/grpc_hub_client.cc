@@ -19,6 +19,7 @@
 #include "libs/rpc/channel.h"
 #include "libs/rpc/status.h"
 #include "oncomesh/training/v1/task.grpc.pb.h"
+#include "services/training/file_hash.h"
 
 namespace oncomesh::training {
 namespace {
@@ -44,18 +45,6 @@ class File {
  private:
   int fd_;
 };
-
-absl::Status HashPrefix(int fd, int64_t bytes, crypto::Sha256& hash) {
-  std::string buffer(kChunk, '\0');
-  for (int64_t at = 0; at < bytes;) {
-    ssize_t got = pread(fd, buffer.data(), std::min<int64_t>(bytes - at, kChunk), at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return base::ErrnoStatus(got < 0 ? errno : EIO, "read a file");
-    hash.Update(absl::string_view(buffer).substr(0, static_cast<size_t>(got)));
-    at += got;
-  }
-  return absl::OkStatus();
-}
 
 class GrpcHubClient final : public HubClient {
  public:

@@ -24,11 +24,11 @@
 #include "libs/base/files.h"
 #include "libs/base/log.h"
 #include "libs/base/status_macros.h"
-#include "libs/crypto/digest.h"
 #include "libs/crypto/jws.h"
 #include "libs/federated/plan.h"
 #include "libs/objects/object_store.h"
 #include "libs/permit/permit.h"
+#include "services/training/file_hash.h"
 #include "services/training/process_runner_watch.h"
 #include "services/training/run_record.h"
 
@@ -192,28 +192,15 @@ absl::StatusOr<std::string> ReadPlainFile(const std::string& path, uint64_t limi
   return base::ReadFile(path, limit);
 }
 
-absl::StatusOr<std::string> DigestOfFile(const std::string& path, int64_t& bytes) {
+// The digest of a file that is durable afterwards.
+absl::StatusOr<FileDigest> KeepFile(const std::string& path) {
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return base::ErrnoStatus(errno, "open an update");
-  crypto::Sha256 hash;
-  std::string buffer(1 << 20, '\0');
-  bytes = 0;
-  while (true) {
-    ssize_t got = read(fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      int error = errno;
-      close(fd);
-      return base::ErrnoStatus(error, "read an update");
-    }
-    if (got == 0) break;
-    bytes += got;
-    hash.Update(absl::string_view(buffer).substr(0, static_cast<size_t>(got)));
-  }
-  int synced = fsync(fd);
+  absl::StatusOr<FileDigest> digest = HashWhole(fd);
+  const int error = fsync(fd) == 0 ? 0 : errno;
   close(fd);
-  if (synced != 0) return base::ErrnoStatus(errno, "write an update");
-  return hash.FinishHex();
+  if (error != 0) return base::ErrnoStatus(error, "write an update");
+  return digest;
 }
 
 }  // namespace
@@ -549,10 +536,9 @@ absl::Status TaskWorker::TakeResult(const v1::Task& task, const std::string& fol
     }
     const std::string kept = folder + "/update.safetensors";
     if (rename(made.c_str(), kept.c_str()) != 0) return base::ErrnoStatus(errno, "keep an update");
-    int64_t bytes = 0;
-    ASSIGN_OR_RETURN(std::string sha256, DigestOfFile(kept, bytes));
-    result.set_sha256(sha256);
-    result.set_bytes(bytes);
+    ASSIGN_OR_RETURN(FileDigest digest, KeepFile(kept));
+    result.set_sha256(digest.sha256);
+    result.set_bytes(digest.bytes);
   }
   return base::WriteFileAtomically(folder + "/result.pb", result.SerializeAsString(), 0600);
 }

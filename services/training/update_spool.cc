@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
@@ -14,6 +15,7 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
+#include "services/training/file_hash.h"
 
 namespace oncomesh::training {
 namespace {
@@ -24,18 +26,6 @@ constexpr int64_t kSyncEvery = 32 << 20;
 absl::Status OffsetInvalid() {
   return base::Error(absl::StatusCode::kOutOfRange, "OFFSET_INVALID",
                      "the upload does not begin where the hub's bytes end; ask GetUploadState");
-}
-
-absl::Status HashFile(int fd, int64_t bytes, crypto::Sha256& hash) {
-  std::string buffer(1 << 20, '\0');
-  for (int64_t at = 0; at < bytes;) {
-    ssize_t got = pread(fd, buffer.data(), std::min<int64_t>(bytes - at, 1 << 20), at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return base::ErrnoStatus(got < 0 ? errno : EIO, "read an update");
-    hash.Update(absl::string_view(buffer).substr(0, static_cast<size_t>(got)));
-    at += got;
-  }
-  return absl::OkStatus();
 }
 
 // Makes the names in a folder durable.
@@ -89,8 +79,8 @@ absl::StatusOr<UpdateSpool::State> UpdateSpool::GetState(const std::string& task
   int fd = open(part.c_str(), O_RDONLY | O_CLOEXEC);
   crypto::Sha256 hash;
   if (fd >= 0) {
-    state.offset = SizeOf(part);
-    absl::Status status = HashFile(fd, state.offset, hash);
+    state.offset = std::max<int64_t>(0, SizeOf(part));  // gone meanwhile: none
+    absl::Status status = HashPrefix(fd, state.offset, hash);
     close(fd);
     RETURN_IF_ERROR(status);
   }
@@ -140,7 +130,7 @@ absl::StatusOr<std::unique_ptr<UpdateSpool::Upload>> UpdateSpool::Begin(const st
   const int64_t there = SizeOf(upload->part_);
   if (offset < 0 || offset > there || offset > bytes) return OffsetInvalid();
   if (ftruncate(upload->fd_, offset) != 0) return base::ErrnoStatus(errno, "shorten an update");
-  RETURN_IF_ERROR(HashFile(upload->fd_, offset, upload->hash_));
+  RETURN_IF_ERROR(HashPrefix(upload->fd_, offset, upload->hash_));
   upload->offset_ = upload->synced_ = offset;
   return upload;
 }
