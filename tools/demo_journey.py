@@ -271,6 +271,10 @@ def audit(journey: Journey, nodes: list[str]) -> None:
     journey.title("Anyone verifies the audit logs: every event, its root, its signature")
     for site in ["hub", *nodes]:
         verified = journey.run("auditor", "audit", "verify", "--site", site)
+        # Whoever may not read the events computes the same root from their hashes.
+        by_hashes = journey.run("researcher", "audit", "verify", "--site", site)
+        if not (verified["eventsRead"] and by_hashes["verified"] and by_hashes["size"] >= verified["size"]):
+            raise Step(f"the log of {site} is not what it was")
         journey.say(f"  {verified['origin']}: {verified['size']} events, root {verified['root'][:16]}…")
         journey.report.setdefault("audit", {})[site] = {"size": verified["size"], "root": verified["root"]}
 

@@ -22,7 +22,7 @@ using namespace audit::v1;  // NOLINT: the messages of this one proto
 constexpr int kMaxEvents = 1000;
 constexpr uint64_t kIdempotencyDepth = 100'000;
 constexpr uint64_t kScanPerPage = 20'000;
-constexpr int kDefaultPage = 50, kMaxPage = 500;
+constexpr int kDefaultPage = 50, kMaxPage = 500, kMaxHashes = 10'000;
 
 uint64_t TagOf(absl::string_view event_id) { return ReadU64(crypto::Sha256Bytes(event_id)); }
 
@@ -213,6 +213,19 @@ absl::StatusOr<ListResponse> EventLog::List(const ListRequest& request) const {
     if (out.events_size() == wanted) break;
   }
   if (end > 0) out.set_next_page_token(absl::StrCat(end));
+  return out;
+}
+
+absl::StatusOr<audit::v1::ListLeafHashesResponse> EventLog::ListLeafHashes(
+    const audit::v1::ListLeafHashesRequest& request) const {
+  const uint64_t size = log_->size();
+  if (request.first() < 0 || static_cast<uint64_t>(request.first()) > size) return OutOfRange();
+  const uint64_t first = static_cast<uint64_t>(request.first());
+  const uint64_t wanted = request.count() <= 0 || request.count() > kMaxHashes
+                              ? kMaxHashes
+                              : static_cast<uint64_t>(request.count());
+  audit::v1::ListLeafHashesResponse out;
+  ASSIGN_OR_RETURN(*out.mutable_hashes(), log_->LeafHashes(first, std::min(wanted, size - first)));
   return out;
 }
 

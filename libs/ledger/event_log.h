@@ -39,6 +39,8 @@ class EventLog {
   // The methods below are those of AuditService, with its errors.
   absl::StatusOr<audit::v1::AppendResponse> Append(const audit::v1::AppendRequest& request);
   absl::StatusOr<audit::v1::ListResponse> List(const audit::v1::ListRequest& request) const;
+  absl::StatusOr<audit::v1::ListLeafHashesResponse> ListLeafHashes(
+      const audit::v1::ListLeafHashesRequest& request) const;
   absl::StatusOr<audit::v1::ProveResponse> Prove(const audit::v1::ProveRequest& request);
   // Signs and stores a new checkpoint at most once in this time, since anybody may ask; in between
   // it gives the newest there is.

@@ -205,6 +205,41 @@ TEST_CASE("event log: lists newest first, by page and by filter") {
   }
 }
 
+TEST_CASE("event log: the hashes of the leaves give the signed root, and say nothing else") {
+  World world;
+  REQUIRE_VALUE(auto log, world.Open());
+  for (int i = 0; i < 70; ++i) REQUIRE_OK(log->Record(Wish("dataset.frozen")));
+  audit::v1::ListLeafHashesRequest request;
+  std::string hashes;
+  for (request.set_count(30); hashes.size() < 70 * 32;) {
+    request.set_first(static_cast<int64_t>(hashes.size() / 32));
+    REQUIRE_VALUE(auto page, log->ListLeafHashes(request));
+    CHECK(page.hashes().size() == std::min<size_t>(30 * 32, 70 * 32 - hashes.size()));
+    hashes += page.hashes();
+  }
+  Frontier frontier;
+  for (uint64_t i = 0; i < 70; ++i) {
+    Hash hash;
+    REQUIRE(ToHash(absl::string_view(hashes).substr(i * 32, 32), hash));
+    REQUIRE_VALUE(std::string leaf, log->log().Read(i));
+    CHECK(hash == LeafHash(leaf));
+    frontier.Append(hash);
+  }
+  REQUIRE_VALUE(auto head, log->GetCheckpoint());
+  REQUIRE_VALUE(Checkpoint checkpoint,
+                VerifyCheckpoint(head.checkpoint(), log->log().verifier_key()));
+  CHECK(checkpoint.size == 70);
+  CHECK(frontier.Root() == checkpoint.root);
+  request.set_first(70);
+  REQUIRE_VALUE(auto end, log->ListLeafHashes(request));
+  CHECK(end.hashes().empty());
+  for (int64_t wrong : {int64_t{-1}, int64_t{71}}) {
+    request.set_first(wrong);
+    REQUIRE_REASON(log->ListLeafHashes(request), StatusCode::kInvalidArgument,
+                   "INDEX_OUT_OF_RANGE");
+  }
+}
+
 TEST_CASE("event log: every event is proved to somebody who has only the verifier key") {
   World world;
   REQUIRE_VALUE(auto log, world.Open());

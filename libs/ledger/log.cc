@@ -295,6 +295,17 @@ absl::StatusOr<Hash> Log::Root(uint64_t size) const {
   return TreeReader(read).Root(size);
 }
 
+absl::StatusOr<std::string> Log::LeafHashes(uint64_t first, uint64_t count) const {
+  RETURN_IF_ERROR(CheckRange(first, first + count));
+  std::string out;
+  out.reserve(count * sizeof(Hash));
+  for (uint64_t i = 0; i < count; ++i) {
+    ASSIGN_OR_RETURN(Hash hash, derived_->ReadHash(NodePosition(0, first + i)));
+    out.append(reinterpret_cast<const char*>(hash.data()), hash.size());
+  }
+  return out;
+}
+
 absl::StatusOr<Proof> Log::Inclusion(uint64_t index, uint64_t size) const {
   RETURN_IF_ERROR(CheckRange(0, size));
   auto read = [this](uint64_t position) { return derived_->ReadHash(position); };

@@ -78,6 +78,8 @@ class Log {
   absl::StatusOr<Entry> Find(uint64_t tag, uint64_t depth,
                              absl::FunctionRef<bool(absl::string_view leaf)> matches) const;
 
+  // The leaf hashes of `count` entries from `first` on, 32 bytes each.
+  absl::StatusOr<std::string> LeafHashes(uint64_t first, uint64_t count) const;
   // The tags of `count` entries from `first` on.
   absl::StatusOr<std::vector<uint64_t>> Tags(uint64_t first, uint64_t count) const;
 

@@ -29,6 +29,11 @@ Status AuditServiceImpl::List(ServerContext* c, const audit::v1::ListRequest* q,
   return guard_.Run(c, "/oncomesh.audit.v1.AuditService/List", *q,
                     [&](const Caller& who) { return Into(log_.List(who, *q), r); });
 }
+Status AuditServiceImpl::ListLeafHashes(ServerContext* c, const audit::v1::ListLeafHashesRequest* q,
+                                        audit::v1::ListLeafHashesResponse* r) {
+  return guard_.Run(c, "/oncomesh.audit.v1.AuditService/ListLeafHashes", *q,
+                    [&](const Caller&) { return Into(log_.events().ListLeafHashes(*q), r); });
+}
 Status AuditServiceImpl::Prove(ServerContext* c, const audit::v1::ProveRequest* q,
                                audit::v1::ProveResponse* r) {
   return guard_.Run(c, "/oncomesh.audit.v1.AuditService/Prove", *q,

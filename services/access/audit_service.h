@@ -16,6 +16,8 @@ class AuditServiceImpl final : public audit::v1::AuditService::Service {
                       audit::v1::AppendResponse*) override;
   grpc::Status List(grpc::ServerContext*, const audit::v1::ListRequest*,
                     audit::v1::ListResponse*) override;
+  grpc::Status ListLeafHashes(grpc::ServerContext*, const audit::v1::ListLeafHashesRequest*,
+                              audit::v1::ListLeafHashesResponse*) override;
   grpc::Status Prove(grpc::ServerContext*, const audit::v1::ProveRequest*,
                      audit::v1::ProveResponse*) override;
   grpc::Status GetCheckpoint(grpc::ServerContext*, const audit::v1::GetCheckpointRequest*,

@@ -120,7 +120,11 @@ TEST_CASE("mesh: what a person can do with it, and what it says to mistakes") {
     CHECK(outcome.status == 1);
     CHECK(absl::StartsWith(outcome.out, absl::StrCat("error: ", wrong.reason, ": ")));
   }
-  CHECK(mesh.Ask("auditor", "audit verify --site north")["verified"] == true);
+  for (const auto& [person, reads] : {std::pair{"auditor", true}, {"researcher", false}}) {
+    json verified = mesh.Ask(person, "audit verify --site north");
+    CHECK(verified["verified"] == true);
+    CHECK(verified["eventsRead"] == reads);
+  }
   CHECK(mesh.Ask("auditor", "audit prove 0")["verified"] == true);
   CHECK(absl::StrContains(mesh.Ask("operator", "node invite east")["expireTime"].dump(), "T"));
 

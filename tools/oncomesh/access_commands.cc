@@ -32,7 +32,7 @@ std::string DecisionText(bool made, const access::v1::Decision& decision) {
                       decision.max_rounds() == 0
                           ? ""
                           : absl::StrCat(" for runs of at most ", decision.max_rounds(), " rounds"),
-                      decision.reason().empty() ? "" : ": ", decision.reason());
+                      decision.reason().empty() ? "" : ": ", Printable(decision.reason()));
 }
 
 nlohmann::json RequestJson(const access::v1::Request& request) {
@@ -43,7 +43,7 @@ nlohmann::json RequestJson(const access::v1::Request& request) {
 
 std::string RequestText(const access::v1::Request& request) {
   std::string out = absl::StrCat(
-      "request    ", request.id(), "\ntitle      ", request.title(), "\napplicant  ",
+      "request    ", request.id(), "\ntitle      ", Printable(request.title()), "\napplicant  ",
       request.applicant(), "\npurpose    ", request.purpose(), "\noperations ",
       absl::StrJoin(request.operations(), ", "), "\nuntil      ",
       TimeText(request.until_time().seconds()), "\nstate      ", StateName(request.state()), "\n");
@@ -106,7 +106,7 @@ void AddAccessCommands(CLI::App& app, Session& session) {
                         "JSON file with answers to the committee's questions");
     command->add_option("--request-id", args->request_id, "UUID that makes a repeat harmless");
     command->footer(
-        "Example: oncomesh access request --datasets nodes/north/datasets/d/versions/1 "
+        "Example: oncomesh access request --datasets nodes/north/datasets/sarcoma/versions/1 "
         "--purpose DUO:0000006 --title T --operations train --until 2027-12-31");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       access::v1::CreateRequestRequest request;

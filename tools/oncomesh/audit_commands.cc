@@ -119,10 +119,70 @@ absl::StatusOr<ledger::Proof> ToProof(
 struct Verified {
   ledger::Checkpoint checkpoint;
   uint64_t earlier = 0;  // size of the checkpoint seen before; 0: none
+  bool read = false;     // the events themselves were shown too
 };
 
-// Fetches everything and computes the root again from the events' own bytes; then proves that the
-// checkpoint seen last time is a beginning of this log.
+// The hashes of the first `size` leaves.
+absl::StatusOr<std::vector<ledger::Hash>> LeafHashes(Stub& stub, uint64_t size) {
+  std::vector<ledger::Hash> out;
+  audit::v1::ListLeafHashesRequest request;
+  while (out.size() < size) {
+    request.set_first(static_cast<int64_t>(out.size()));
+    ASSIGN_OR_RETURN(auto response, Call(stub, &Stub::ListLeafHashes, request));
+    absl::string_view hashes = response.hashes();
+    ledger::Hash hash;
+    if (hashes.empty()) {
+      return Untrusted("LOG_TRUNCATED", absl::StrCat("the site shows ", out.size(), " of the ",
+                                                     size, " entries that it has signed"));
+    }
+    for (; !hashes.empty(); hashes.remove_prefix(std::min(hashes.size(), hash.size()))) {
+      if (!ledger::ToHash(hashes.substr(0, hash.size()), hash)) {
+        return Untrusted("PROOF_INVALID", "a hash of a leaf has not 32 bytes");
+      }
+      out.push_back(hash);
+    }
+  }
+  out.resize(size);  // the log may have grown since the checkpoint
+  return out;
+}
+
+ledger::Hash RootOf(const std::vector<ledger::Hash>& leaves, uint64_t size) {
+  ledger::Frontier frontier;
+  for (uint64_t i = 0; i < size; ++i) frontier.Append(leaves[i]);
+  return frontier.Root();
+}
+
+// That every event is shown, and is what was signed. False when they are not the caller's to see.
+absl::StatusOr<bool> CheckEvents(Stub& stub, const std::vector<ledger::Hash>& leaves) {
+  std::vector<bool> have(leaves.size(), false);
+  absl::Status bad;
+  absl::Status listed = ListAll(stub, {}, [&](const audit::v1::LoggedEvent& logged) {
+    const uint64_t index = static_cast<uint64_t>(logged.index());
+    if (index >= leaves.size() || !bad.ok()) return;  // written since the checkpoint
+    absl::StatusOr<std::string> leaf = ledger::CanonicalEvent(logged.event());
+    if (!leaf.ok()) {
+      bad = leaf.status();
+    } else if (ledger::LeafHash(*leaf) != leaves[index]) {
+      bad = Untrusted("LOG_CHANGED",
+                      absl::StrCat("event ", index, " is not the one that was signed"));
+    } else {
+      have[index] = true;
+    }
+  });
+  if (listed.code() == absl::StatusCode::kPermissionDenied) return false;
+  RETURN_IF_ERROR(listed);
+  RETURN_IF_ERROR(bad);
+  for (uint64_t i = 0; i < leaves.size(); ++i) {
+    if (!have[i]) {
+      return Untrusted("EVENT_MISSING",
+                       absl::StrCat("event ", i, " of ", leaves.size(), " was not shown"));
+    }
+  }
+  return true;
+}
+
+// Computes the root again from the hashes of all leaves, and for who may read them from the events'
+// own bytes; then proves that the checkpoint seen last time is a beginning of this log.
 absl::StatusOr<Verified> VerifyLog(Stub& stub, const Session& session) {
   ASSIGN_OR_RETURN(auto head, Call(stub, &Stub::GetCheckpoint, audit::v1::GetCheckpointRequest()));
   ASSIGN_OR_RETURN(ledger::NoteKey key, ledger::NoteKey::Parse(head.verifier_key()));
@@ -133,33 +193,12 @@ absl::StatusOr<Verified> VerifyLog(Stub& stub, const Session& session) {
                      "the log is signed by another key than last time; ask the site "
                      "why, and compare its key by another way");
   }
-  std::vector<std::string> leaves(checkpoint.size);
-  std::vector<bool> have(checkpoint.size, false);
-  absl::Status bad;
-  RETURN_IF_ERROR(ListAll(stub, {}, [&](const audit::v1::LoggedEvent& logged) {
-    const uint64_t index = static_cast<uint64_t>(logged.index());
-    if (index >= checkpoint.size) return;  // written since the checkpoint
-    absl::StatusOr<std::string> leaf = ledger::CanonicalEvent(logged.event());
-    if (!leaf.ok()) {
-      bad = leaf.status();
-      return;
-    }
-    leaves[index] = *std::move(leaf);
-    have[index] = true;
-  }));
-  RETURN_IF_ERROR(bad);
-  ledger::Frontier frontier;
-  for (uint64_t i = 0; i < checkpoint.size; ++i) {
-    if (!have[i]) {
-      return Untrusted("EVENT_MISSING",
-                       absl::StrCat("event ", i, " of ", checkpoint.size, " was not shown"));
-    }
-    frontier.Append(ledger::LeafHash(leaves[i]));
-  }
-  if (frontier.Root() != checkpoint.root) {
+  ASSIGN_OR_RETURN(std::vector<ledger::Hash> leaves, LeafHashes(stub, checkpoint.size));
+  if (RootOf(leaves, checkpoint.size) != checkpoint.root) {
     return Untrusted("LOG_CHANGED", "the events do not have the root that the site has signed");
   }
-  Verified out{checkpoint, 0};
+  Verified out{checkpoint, 0, false};
+  ASSIGN_OR_RETURN(out.read, CheckEvents(stub, leaves));
   if (!seen.checkpoint.empty()) {
     ASSIGN_OR_RETURN(ledger::Checkpoint earlier, ledger::VerifyCheckpoint(seen.checkpoint, key));
     out.earlier = earlier.size;
@@ -168,9 +207,7 @@ absl::StatusOr<Verified> VerifyLog(Stub& stub, const Session& session) {
                                                      " events and has ", checkpoint.size, " now"));
     }
     // All leaves are here, so the earlier root can be computed instead of proved.
-    ledger::Frontier beginning;
-    for (uint64_t i = 0; i < earlier.size; ++i) beginning.Append(ledger::LeafHash(leaves[i]));
-    if (beginning.Root() != earlier.root) {
+    if (RootOf(leaves, earlier.size) != earlier.root) {
       return Untrusted("LOG_CHANGED",
                        "events that this program has seen before were changed since");
     }
@@ -288,13 +325,16 @@ void AddAuditCommands(CLI::App& app, Session& session) {
            {"size", verified.checkpoint.size},
            {"root", root},
            {"seenBefore", verified.earlier},
+           {"eventsRead", verified.read},
            {"verified", true}},
-          absl::StrCat(verified.checkpoint.origin, ": ", verified.checkpoint.size, " events, root ",
-                       root, ", signature genuine",
-                       verified.earlier > 0 ? absl::StrCat(", continues the ", verified.earlier,
-                                                           " events seen before")
-                                            : "",
-                       "\n"));
+          absl::StrCat(
+              verified.checkpoint.origin, ": ", verified.checkpoint.size, " events, root ", root,
+              ", signature genuine",
+              verified.earlier > 0
+                  ? absl::StrCat(", continues the ", verified.earlier, " events seen before")
+                  : "",
+              verified.read ? "" : "; by their hashes, for the events are not yours to read",
+              "\n"));
       return kDone;
     });
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/oncomesh/front_door.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -13,6 +14,15 @@
 #include "oncomesh/access/v1/people.grpc.pb.h"
 
 namespace oncomesh::cli {
+
+absl::StatusOr<std::string> SignedText(absl::string_view content, absl::string_view reason,
+                                       absl::string_view message) {
+  content = absl::StripAsciiWhitespace(content);
+  if (content.empty() || !std::all_of(content.begin(), content.end(), absl::ascii_isgraph)) {
+    return base::Error(absl::StatusCode::kInvalidArgument, reason, message);
+  }
+  return std::string(content);
+}
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& context) {
   rpc::AllowOnlyTls13();
@@ -30,7 +40,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& cont
   if (!context.token_file.empty()) {
     ASSIGN_OR_RETURN(token,
                      ReadNamedFile(context.token_file, 64 << 10, "the token file of the context"));
-    token = std::string(absl::StripAsciiWhitespace(token));
+    ASSIGN_OR_RETURN(token, SignedText(token, "TOKEN_INVALID",
+                                       "the token file of the context does not hold a token: one "
+                                       "line of letters, digits, '-', '_' and '.'"));
   } else if (!context.credential_file.empty()) {
     access::v1::IssueTokenRequest request;
     ASSIGN_OR_RETURN(std::string credential, ReadNamedFile(context.credential_file, 4096,
@@ -43,7 +55,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFrontDoor(const Context& cont
     if (issued.status().code() == absl::StatusCode::kUnavailable &&
         base::ErrorInfoOf(issued.status()).reason.empty()) {
       return base::Error(absl::StatusCode::kUnavailable, "FRONT_DOOR_UNREACHABLE",
-                         absl::StrCat("nobody answers at ", context.endpoint, "; is the mesh up? (",
+                         absl::StrCat("no safe connection to ", context.endpoint,
+                                      "; is the mesh up, and is it the one of the context? (",
                                       issued.status().message(), ")"));
     }
     RETURN_IF_ERROR(issued.status());

@@ -18,6 +18,12 @@
 
 namespace oncomesh::cli {
 
+// The text of a token or a permit in a file, without the white space around it. gRPC ends the
+// program for metadata that has other characters than these.
+// Errors: INVALID_ARGUMENT (`reason`), with `message`, for what is no visible ASCII on one line.
+absl::StatusOr<std::string> SignedText(absl::string_view content, absl::string_view reason,
+                                       absl::string_view message);
+
 // A channel that carries the person's token: the one of the context's token file, or a fresh one of
 // the local issuer for the context's credential.
 // Errors: those of Session::LoadContext; UNAVAILABLE (FRONT_DOOR_UNREACHABLE); those of IssueToken.

@@ -45,9 +45,14 @@ constexpr size_t kBatchFiles = 500;
 
 // What was sent and what became of it.
 struct Tally {
-  int64_t released = 0, quarantined = 0, failed = 0;
+  // Of objects and of clinical tables, as `deid run` counts them.
+  struct Kind {
+    int64_t read = 0, released = 0, quarantined = 0, failed = 0;
+  };
+  Kind objects, tables;
   int64_t bytes_read = 0, bytes_written = 0;
   json quarantine = json::array();
+  json failures = json::array();  // what the node could not take; send it again
 };
 
 std::vector<std::string> FilesOf(const std::vector<std::string>& paths, absl::Status& status) {
@@ -99,19 +104,22 @@ absl::Status SendFile(Stream& stream, const std::string& path, int64_t index, Ta
   return absl::OkStatus();
 }
 
-void Count(const Outcome& outcome, Tally& tally, Progress& progress) {
+void Count(const Outcome& outcome, bool table, Tally& tally, Progress& progress) {
+  Tally::Kind& kind = table ? tally.tables : tally.objects;
+  ++kind.read;
+  const json entry = {{"index", outcome.index()}, {"reason", outcome.reason()}};
   switch (outcome.state()) {
     case Outcome::STATE_RELEASED:
-      ++tally.released;
+      ++kind.released;
       tally.bytes_written += outcome.bytes();
       break;
     case Outcome::STATE_QUARANTINED:
-      ++tally.quarantined;
-      tally.quarantine.push_back({{"index", outcome.index()}, {"reason", outcome.reason()}});
+      ++kind.quarantined;
+      tally.quarantine.push_back(entry);
       break;
     default:
-      ++tally.failed;
-      tally.quarantine.push_back({{"index", outcome.index()}, {"reason", outcome.reason()}});
+      ++kind.failed;
+      tally.failures.push_back(entry);
       break;
   }
   progress.Advance(1, static_cast<uint64_t>(outcome.bytes()));
@@ -127,7 +135,12 @@ absl::Status SendBatch(Stub& stub, const std::vector<std::string>& files, size_t
   std::thread reader([&] {
     IngestResponse response;
     while (stream->Read(&response)) {
-      if (response.has_outcome()) Count(response.outcome(), tally, progress);
+      if (response.has_outcome()) {
+        const Outcome& outcome = response.outcome();
+        const bool known = outcome.index() >= 0 && static_cast<size_t>(outcome.index()) < end;
+        Count(outcome, known && IsTable(files[static_cast<size_t>(outcome.index())]), tally,
+              progress);
+      }
       if (response.has_summary()) complete = true;
     }
   });
@@ -156,15 +169,22 @@ absl::Status SendBatch(Stub& stub, const std::vector<std::string>& files, size_t
   return absl::OkStatus();
 }
 
-json CountsJson(const Tally& tally, size_t files, double seconds) {
-  return {{"objects",
-           {{"read", files},
-            {"released", tally.released},
-            {"quarantined", tally.quarantined},
-            {"failed", tally.failed}}},
-          {"bytes", {{"read", tally.bytes_read}, {"written", tally.bytes_written}}},
-          {"seconds", seconds},
-          {"quarantine", tally.quarantine}};
+json KindJson(const Tally::Kind& kind) {
+  return {{"read", kind.read},
+          {"released", kind.released},
+          {"quarantined", kind.quarantined},
+          {"failed", kind.failed}};
+}
+
+// Keys as `deid run` has them.
+json CountsJson(const Tally& tally, double seconds) {
+  json out = {{"objects", KindJson(tally.objects)},
+              {"bytes", {{"read", tally.bytes_read}, {"written", tally.bytes_written}}},
+              {"seconds", seconds},
+              {"quarantine", tally.quarantine}};
+  if (!tally.failures.empty()) out["failures"] = tally.failures;
+  if (tally.tables.read > 0) out["tables"] = KindJson(tally.tables);
+  return out;
 }
 
 // The object in the list of quarantined ones; the service has no call for a single one.
@@ -309,12 +329,14 @@ void AddIngestCommands(CLI::App& app, Session& session) {
     }
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    session.Print(
-        CountsJson(tally, files.size(), seconds),
-        absl::StrFormat("%d sent: %d released, %d in quarantine, %d failed, in %.1f s\n",
-                        files.size(), tally.released, tally.quarantined, tally.failed, seconds));
-    if (tally.failed == 0) return kDone;
-    return tally.failed == static_cast<int64_t>(files.size()) ? kFailed : kPartly;
+    const int64_t released = tally.objects.released + tally.tables.released;
+    const int64_t quarantined = tally.objects.quarantined + tally.tables.quarantined;
+    const int64_t failed = tally.objects.failed + tally.tables.failed;
+    session.Print(CountsJson(tally, seconds),
+                  absl::StrFormat("%d sent: %d released, %d in quarantine, %d failed, in %.1f s\n",
+                                  files.size(), released, quarantined, failed, seconds));
+    if (failed == 0) return kDone;
+    return failed == static_cast<int64_t>(files.size()) ? kFailed : kPartly;
   });
   AddQuarantine(app, session);
 }

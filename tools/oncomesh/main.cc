@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one program people type.
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "tools/oncomesh/usage.h"
 
 int main(int argc, char** argv) {
+  // What gRPC would say on stderr is said by the commands, in the contract's form.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   CLI::App app("oncomesh: a federated mesh for cancer imaging", "oncomesh");
   oncomesh::cli::Session session;
   app.set_version_flag("--version", ONCOMESH_VERSION);

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -102,11 +103,21 @@ absl::Status Up(const Mesh& mesh, const Session& session) {
   return absl::OkStatus();
 }
 
-// Nodes first: what they have under way can still reach the hub.
-void Down(const Mesh& mesh) {
+std::vector<const Process*> Running(const Mesh& mesh) {
+  std::vector<const Process*> out;
+  for (const Process& process : mesh.processes) {
+    if (IsRunning(mesh, process)) out.push_back(&process);
+  }
+  return out;
+}
+
+// All processes except `but`. Nodes first: what they have under way can still reach the hub.
+void Down(const Mesh& mesh, const std::vector<const Process*>& but = {}) {
   std::vector<const Process*> nodes, hub;
-  for (const Process& process : mesh.processes)
+  for (const Process& process : mesh.processes) {
+    if (std::find(but.begin(), but.end(), &process) != but.end()) continue;
     (process.site == "hub" ? hub : nodes).push_back(&process);
+  }
   StopProcesses(mesh, nodes, absl::Seconds(30));
   StopProcesses(mesh, hub, absl::Seconds(30));
 }
@@ -238,14 +249,24 @@ void AddMeshCommands(CLI::App& app, Session& session) {
     command->add_option("--dir", args->dir, "folder that holds everything; made if missing")
         ->required();
     CLI::Option* nodes =
-        command->add_option("--nodes", args->nodes, "names, by comma (a new mesh only)");
-    command->add_option(
+        command->add_option("--nodes", args->nodes, "names, by comma (a new mesh only)")
+            ->capture_default_str();
+    CLI::Option* environment = command->add_option(
         "--trainer-environment", args->trainer_environment,
         "Python environment for trainers (a new mesh only; without it, the system's)");
     command->add_flag("--detach", args->detach, "return when every service answers SERVING");
     command->footer("Example: oncomesh up --dir /tmp/mesh --nodes lisbon,porto --detach");
-    OnRun(command, session, [args, nodes, &session]() -> absl::StatusOr<int> {
+    OnRun(command, session, [args, nodes, environment, &session]() -> absl::StatusOr<int> {
       absl::StatusOr<Mesh> mesh = LoadMesh(args->dir);
+      if (mesh.ok() && environment->count() > 0 &&
+          std::filesystem::absolute(args->trainer_environment).lexically_normal().string() !=
+              mesh->trainer_environment) {
+        return base::Error(absl::StatusCode::kFailedPrecondition, "MESH_EXISTS",
+                           absl::StrCat("there is a mesh in ", args->dir,
+                                        " with another environment for trainers; leave "
+                                        "--trainer-environment out to go on with it, or give "
+                                        "another --dir"));
+      }
       const std::vector<std::string> names = absl::StrSplit(args->nodes, ',', absl::SkipEmpty());
       if (mesh.ok() && nodes->count() > 0 && names != mesh->nodes) {
         return base::Error(
@@ -266,10 +287,11 @@ void AddMeshCommands(CLI::App& app, Session& session) {
       RETURN_IF_ERROR(mesh.status());
       // Ctrl-C stops the services in order, also those that are still starting.
       InterruptGuard guard;
+      const std::vector<const Process*> before = Running(*mesh);
       absl::Status up = Up(*mesh, session);
       if (!up.ok()) {
         session.Say("stopping what was started");
-        Down(*mesh);
+        Down(*mesh, before);
         return up;
       }
       json contexts = json::object();
@@ -297,9 +319,10 @@ void AddMeshCommands(CLI::App& app, Session& session) {
     command->footer("Example: oncomesh down --dir /tmp/mesh");
     OnRun(command, session, [dir, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(Mesh mesh, LoadMesh(*dir));
+      const size_t running = Running(mesh).size();
       Down(mesh);
-      session.Print({{"dir", mesh.dir}, {"stopped", mesh.processes.size()}},
-                    "stopped; the state is kept");
+      session.Print({{"dir", mesh.dir}, {"stopped", running}},
+                    running == 0 ? "nothing was running" : "stopped; the state is kept");
       return kDone;
     });
   }

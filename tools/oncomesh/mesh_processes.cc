@@ -13,7 +13,6 @@
 #include <filesystem>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -53,17 +52,18 @@ std::string ProgramFolder() {
 bool IsRunning(const Mesh& mesh, const Process& process) {
   const int pid = ReadPid(mesh, process);
   if (pid <= 0) return false;
-  // The program first: a zombie has none, and another process with this number has another. It may
-  // have been built anew since (" (deleted)").
+  const std::string proc = absl::StrCat("/proc/", pid);
+  absl::StatusOr<std::string> command = base::ReadFile(proc + "/cmdline", 1 << 16);
+  if (!command.ok()) return false;
+  if (!command->empty()) {
+    return command->find("oncomesh-" + process.service) != std::string::npos &&
+           command->find(mesh.ConfigFile(process)) != std::string::npos;
+  }
+  // Empty for a zombie, which has no program either, and for a moment while the kernel lays out a
+  // program that has just been started.
   std::error_code error;
-  const std::string program =
-      std::filesystem::read_symlink(absl::StrCat("/proc/", pid, "/exe"), error).filename().string();
-  if (error || !absl::StartsWith(program, "oncomesh-" + process.service)) return false;
-  absl::StatusOr<std::string> command =
-      base::ReadFile(absl::StrCat("/proc/", pid, "/cmdline"), 1 << 16);
-  // Empty while the kernel still lays out a program that has just been started.
-  return command.ok() &&
-         (command->empty() || command->find(mesh.ConfigFile(process)) != std::string::npos);
+  static_cast<void>(std::filesystem::read_symlink(proc + "/exe", error));
+  return !error;
 }
 
 absl::Status StartProcess(const Mesh& mesh, const Process& process) {

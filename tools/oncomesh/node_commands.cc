@@ -87,12 +87,13 @@ void AddNodeCommands(CLI::App& app, Session& session) {
   }
   {
     struct Args {
-      std::string name, reason;
+      std::string name, reason = "no reason given";
     };
     auto args = std::make_shared<Args>();
     CLI::App* command = node->add_subcommand("suspend", "cut a node off at once");
     command->add_option("NAME", args->name)->required()->type_name(kNameOfNode);
-    command->add_option("--reason", args->reason, "why")->required();
+    command->add_option("--reason", args->reason, "why; stands in the audit log")
+        ->capture_default_str();
     command->footer("Example: oncomesh node suspend lisbon --reason 'key may be stolen'");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/oncomesh/permit_argument.h"
 
-#include "absl/strings/ascii.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
@@ -13,7 +12,7 @@ namespace oncomesh::cli {
 absl::StatusOr<std::string> PermitArgument(const std::shared_ptr<grpc::Channel>& channel,
                                            const std::string& argument) {
   absl::StatusOr<std::string> file = base::ReadFile(argument, 64 << 10);
-  if (file.ok()) return std::string(absl::StripAsciiWhitespace(*file));
+  if (file.ok()) return SignedText(*file, "PERMIT_INVALID", kNoPermit);
   auto stub = access::v1::AccessService::NewStub(channel);
   access::v1::GetPermitRequest request;
   request.set_id(argument);

@@ -13,6 +13,7 @@
 #include "oncomesh/access/v1/access.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
 #include "tools/oncomesh/names.h"
+#include "tools/oncomesh/permit_argument.h"
 #include "tools/oncomesh/proto_json.h"
 
 namespace oncomesh::cli {
@@ -34,9 +35,9 @@ nlohmann::json PermitJson(const access::v1::Permit& permit) {
 std::string PermitText(const access::v1::Permit& permit) {
   std::string out = absl::StrCat(
       "permit     ", permit.id(), "\nstate      ", StateName(permit.state()),
-      permit.revoke_reason().empty() ? "" : ": ", permit.revoke_reason(), "\npeople     ",
-      absl::StrJoin(permit.people(), ", "), "\npurpose    ", permit.purpose(), "\noperations ",
-      absl::StrJoin(permit.operations(), ", "), "\nfrom       ",
+      permit.revoke_reason().empty() ? "" : ": ", Printable(permit.revoke_reason()),
+      "\npeople     ", absl::StrJoin(permit.people(), ", "), "\npurpose    ", permit.purpose(),
+      "\noperations ", absl::StrJoin(permit.operations(), ", "), "\nfrom       ",
       TimeText(permit.not_before_time().seconds()), "\nuntil      ",
       TimeText(permit.expire_time().seconds()), "\nrequest    ", permit.request(), "\n");
   if (permit.max_rounds() > 0) {
@@ -107,13 +108,7 @@ void AddPermitCommands(CLI::App& app, Session& session) {
       access::v1::VerifyPermitRequest request;
       absl::StatusOr<std::string> file = base::ReadFile(*what, 64 << 10);
       if (file.ok()) {
-        for (char c : *file) {
-          if (static_cast<unsigned char>(c) < 0x80) continue;
-          return base::Error(absl::StatusCode::kInvalidArgument, "PERMIT_INVALID",
-                             "the file does not hold a signed permit; `oncomesh permit export` "
-                             "writes one");
-        }
-        request.set_jws(std::string(absl::StripAsciiWhitespace(*file)));
+        ASSIGN_OR_RETURN(*request.mutable_jws(), SignedText(*file, "PERMIT_INVALID", kNoPermit));
       } else {
         ASSIGN_OR_RETURN(auto response, get(*what));
         request.set_jws(response.jws());
@@ -129,12 +124,12 @@ void AddPermitCommands(CLI::App& app, Session& session) {
   }
   {
     struct Args {
-      std::string id, reason;
+      std::string id, reason = "no reason given";
     };
     auto args = std::make_shared<Args>();
     CLI::App* command = permit->add_subcommand("revoke", "end a permit now (committee, operator)");
     command->add_option("ID", args->id)->required()->type_name(kNameOfPermit);
-    command->add_option("--reason", args->reason, "why")->required();
+    command->add_option("--reason", args->reason, "why; its people read it")->capture_default_str();
     command->footer("Example: oncomesh permit revoke permit-… --reason 'study ended'");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));

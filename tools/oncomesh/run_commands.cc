@@ -33,6 +33,8 @@ using training::v1::Run;
 using training::v1::TrainingService;
 using Stub = TrainingService::Stub;
 
+constexpr absl::Duration kWatchTime = absl::Hours(1);  // of one stream; a run may take days
+
 template <typename Enum>
 std::string StateName(const std::string& full, Enum) {
   return full.substr(full.find('_') + 1);
@@ -115,8 +117,15 @@ std::string RunText(const Run& run) {
   return out;
 }
 
-int EndStatus(const Run& run) {
-  return run.state() == Run::STATE_FAILED || run.state() == Run::STATE_CANCELLED ? kFailed : kDone;
+// The exit status of a command that waited for a run to end; an error when it came to nothing.
+absl::StatusOr<int> EndOf(const Run& run) {
+  if (run.state() != Run::STATE_FAILED && run.state() != Run::STATE_CANCELLED) return kDone;
+  if (run.state() == Run::STATE_CANCELLED) {
+    return base::Error(absl::StatusCode::kCancelled, "RUN_CANCELLED", "the run was cancelled");
+  }
+  return base::Error(absl::StatusCode::kFailedPrecondition,
+                     run.reason().empty() ? "RUN_FAILED" : run.reason(),
+                     absl::StrCat("the run failed; see: oncomesh run show ", run.name()));
 }
 
 // Brings `run` to what `news` says: rounds that are there already are replaced, others added.
@@ -177,6 +186,46 @@ absl::Status Download(Stub& stub, const std::string& sha256, const std::string& 
                        "the model did not arrive whole; run the command again");
   }
   return file.Commit(force);
+}
+
+// Follows the run by one stream until that ends, into `last`; `closed`: rounds already told.
+absl::Status Watch(Stub& stub, const std::string& name, const Session& session, Run& last,
+                   int& closed, bool& away) {
+  grpc::ClientContext context;
+  rpc::SetDeadline(context, kWatchTime);
+  training::v1::WatchRunRequest request;
+  request.set_name(name);
+  if (!last.rounds().empty()) request.set_from_round(last.rounds().rbegin()->number());
+  auto reader = stub.WatchRun(&context, request);
+  training::v1::WatchRunResponse response;
+  while (reader->Read(&response)) {
+    away = false;
+    TakeUp(last, std::move(*response.mutable_run()));
+    if (session.json()) {
+      std::string line = RunJson(last).dump() + "\n";
+      std::fwrite(line.data(), 1, line.size(), stdout);
+      std::fflush(stdout);
+      continue;
+    }
+    int number = 0;
+    for (const Round& round : last.rounds()) {
+      if (round.state() != Round::STATE_CLOSED && round.state() != Round::STATE_FAILED) continue;
+      if (number++ < closed) continue;
+      ++closed;
+      std::printf("%s\n", RoundLine(round).c_str());
+      std::fflush(stdout);
+    }
+  }
+  return rpc::FromGrpc(reader->Finish());
+}
+
+// A run has a model of its own once a round that changes one has closed; before, there is the
+// initial one.
+bool HasModel(const Run& run) {
+  return std::any_of(run.rounds().begin(), run.rounds().end(), [](const Round& round) {
+    return round.state() == Round::STATE_CLOSED && round.number() > 0 &&
+           !round.model_sha256().empty();
+  });
 }
 
 }  // namespace
@@ -257,45 +306,28 @@ void AddRunCommands(CLI::App& app, Session& session) {
     command->add_option("RUN", *name)->required()->type_name(kNameOfRun);
     command->footer("Example: oncomesh run watch run-…");
     OnRun(command, session, [name, connect, &session]() -> absl::StatusOr<int> {
-      ASSIGN_OR_RETURN(auto stub, connect());
       int closed = 0;
       Run last;
+      bool away = false;
       while (true) {
-        grpc::ClientContext context;
-        rpc::SetDeadline(context, absl::Hours(1));
-        training::v1::WatchRunRequest request;
-        request.set_name(*name);
-        if (!last.rounds().empty()) request.set_from_round(last.rounds().rbegin()->number());
-        auto reader = stub->WatchRun(&context, request);
-        training::v1::WatchRunResponse response;
-        while (reader->Read(&response)) {
-          TakeUp(last, std::move(*response.mutable_run()));
-          if (session.json()) {
-            std::string line = RunJson(last).dump() + "\n";
-            std::fwrite(line.data(), 1, line.size(), stdout);
-            std::fflush(stdout);
-            continue;
-          }
-          int number = 0;
-          for (const Round& round : last.rounds()) {
-            if (round.state() != Round::STATE_CLOSED && round.state() != Round::STATE_FAILED)
-              continue;
-            if (number++ < closed) continue;
-            ++closed;
-            std::printf("%s\n", RoundLine(round).c_str());
-            std::fflush(stdout);
-          }
-        }
-        absl::Status status = rpc::FromGrpc(reader->Finish());
+        // Anew each time: a token does not last as long as a run may.
+        absl::StatusOr<std::unique_ptr<Stub>> connected = connect();
+        absl::Status status = connected.status();
+        if (status.ok()) status = Watch(**connected, *name, session, last, closed, away);
         if (last.state() != Run::STATE_RUNNING && last.state() != Run::STATE_UNSPECIFIED) {
           if (!session.json()) std::printf("%s\n", Name(last.state()).c_str());
-          return EndStatus(last);
+          return EndOf(last);
         }
         // A watch can end before the run: the stream's own deadline, or a hub that is started
         // again.
         if (!status.ok() && status.code() != absl::StatusCode::kDeadlineExceeded &&
             status.code() != absl::StatusCode::kUnavailable) {
           return status;
+        }
+        if (!status.ok() && status.code() == absl::StatusCode::kUnavailable && !away) {
+          session.Say(
+              "the hub does not answer; waiting for it (Ctrl-C ends the watch, not the run)");
+          away = true;
         }
         absl::SleepFor(absl::Seconds(1));
       }
@@ -329,7 +361,7 @@ void AddRunCommands(CLI::App& app, Session& session) {
     OnRun(command, session, [args, connect, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto stub, connect());
       ASSIGN_OR_RETURN(Run shown, GetRun(*stub, args->name));
-      if (shown.model_sha256().empty()) {
+      if (shown.model_sha256().empty() || !HasModel(shown)) {
         return base::Error(
             absl::StatusCode::kFailedPrecondition, "NO_MODEL_YET",
             "no round of the run has closed yet; see: oncomesh run watch " + args->name);

@@ -78,7 +78,6 @@ void Session::Print(const nlohmann::json& document, absl::string_view text) cons
   if (out.empty()) return;
   std::fwrite(out.data(), 1, out.size(), stdout);
   if (out.back() != '\n') std::fputc('\n', stdout);
-  std::fflush(stdout);
 }
 
 void Session::Say(absl::string_view line) const {
@@ -159,7 +158,13 @@ absl::Status Explain(const absl::Status& status) {
   if (status.code() == absl::StatusCode::kUnavailable && reason.empty()) {
     return base::Error(
         absl::StatusCode::kUnavailable, "FRONT_DOOR_UNREACHABLE",
-        absl::StrCat("nobody answers at the front door; is the mesh up? (", status.message(), ")"));
+        absl::StrCat("no safe connection to the front door; is the mesh up, and is it the one of "
+                     "the context? (",
+                     status.message(), ")"));
+  }
+  if (reason == "FILE_EXISTS") {
+    return base::Error(absl::StatusCode::kAlreadyExists, reason,
+                       "the output is there already; choose another name, or use --force");
   }
   if (status.code() == absl::StatusCode::kDeadlineExceeded && reason.empty()) {
     return base::Error(absl::StatusCode::kDeadlineExceeded, "NO_ANSWER_IN_TIME",
@@ -168,7 +173,8 @@ absl::Status Explain(const absl::Status& status) {
   return status;
 }
 
-// The text as one line of UTF-8 without control characters.
+}  // namespace
+
 std::string Printable(absl::string_view text) {
   std::string out = nlohmann::json(std::string(text))
                         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -179,8 +185,6 @@ std::string Printable(absl::string_view text) {
   }
   return out;
 }
-
-}  // namespace
 
 int Fail(const Session& session, const absl::Status& status) {
   base::ErrorInfo info = base::ErrorInfoOf(status);
@@ -202,22 +206,43 @@ int Fail(const Session& session, const absl::Status& status) {
 void OnRun(CLI::App* command, Session& session, std::function<absl::StatusOr<int>()> action) {
   command->callback([&session, action = std::move(action)] {
     absl::StatusOr<int> status = action();
+    // What was done stays done, but whoever reads the output must not take a part for the whole.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      if (status.ok()) {
+        status = base::Error(absl::StatusCode::kDataLoss, "OUTPUT_LOST",
+                             "the result could not be written to standard output; is its disk "
+                             "full?");
+      }
+    }
     session.exit_status_ = status.ok() ? *status : Fail(session, Explain(status.status()));
   });
 }
+
+namespace {
+
+// Characters of UTF-8, which take a column each in the scripts that names here are written in.
+size_t Columns(absl::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+}  // namespace
 
 std::string Table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], Columns(Printable(row[i])));
   }
   std::string out;
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      absl::StrAppend(&line, row[i]);
-      if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
+      const std::string cell = Printable(row[i]);
+      absl::StrAppend(&line, cell);
+      if (i + 1 < row.size()) line.append(widths[i] - Columns(cell) + 2, ' ');
     }
     absl::StrAppend(&out, line, "\n");
   }

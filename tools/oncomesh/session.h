@@ -89,7 +89,11 @@ absl::StatusOr<std::string> ReadNamedFile(const std::string& path, uint64_t limi
 // printable text are shown as '?'.
 int Fail(const Session& session, const absl::Status& status);
 
-// Columns aligned for a terminal; the first row is the heading.
+// The text as one line of UTF-8 without control characters: what other people wrote may neither
+// steer the terminal nor pass for a line of ours.
+std::string Printable(absl::string_view text);
+
+// Columns aligned for a terminal, each cell printable; the first row is the heading.
 std::string Table(const std::vector<std::vector<std::string>>& rows);
 
 }  // namespace oncomesh::cli

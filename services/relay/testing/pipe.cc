@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace oncomesh::relay::testing {
 
@@ -19,6 +20,14 @@ std::unique_ptr<Loop::Timer> Scheduler::After(absl::Duration wait, std::function
   auto alarm = std::make_unique<Alarm>(*this);
   timers_[alarm.get()] = {now_ + wait, std::move(task)};
   return alarm;
+}
+
+Scheduler::~Scheduler() {
+  while (!queues_.empty()) std::exchange(queues_, {}).clear();
+  for (size_t i = 0; i < pipes_.size(); ++i) {
+    if (std::shared_ptr<Pipe> pipe = pipes_[i].lock()) pipe->Forget();
+  }
+  while (!queues_.empty()) std::exchange(queues_, {}).clear();
 }
 
 bool Scheduler::Step() {
@@ -113,7 +122,17 @@ Pipe::Pipe(Scheduler& scheduler, Accept accept, std::vector<std::string> peer_ur
       server_queue_(scheduler.NewQueue()) {}
 
 std::shared_ptr<OutgoingCall> Pipe::client() {
+  scheduler_.Know(weak_from_this());
   return std::make_shared<Client>(shared_from_this());
+}
+
+void Pipe::Forget() {
+  over_ = true;
+  const std::shared_ptr<Pipe> self = shared_from_this();
+  // By way of locals: what they let go of may come back here.
+  const auto client = std::exchange(client_observer_, nullptr);
+  const auto server = std::exchange(server_observer_, nullptr);
+  const Accept accept = std::exchange(accept_, nullptr);
 }
 
 void Pipe::Break() { End(14, "connection lost"); }

@@ -18,11 +18,16 @@
 
 namespace oncomesh::relay::testing {
 
+class Pipe;
+
 // A loop without a thread. Events of one queue come in order; which queue is next is drawn by lot,
 // so that one seed is one interleaving. Time moves only when told.
 class Scheduler final : public Loop {
  public:
   explicit Scheduler(unsigned seed) : lot_(seed) {}
+  // Whoever observes a call that is still open is let go, as when gRPC is shut down: the call and
+  // its observer hold each other.
+  ~Scheduler() override;
 
   bool Post(std::function<void()> task) override {
     Post(0, std::move(task));
@@ -38,6 +43,7 @@ class Scheduler final : public Loop {
   void Run();
   // Moves time on, runs the timers that are due, and then Run.
   void Advance(absl::Duration by);
+  void Know(std::weak_ptr<Pipe> pipe) { pipes_.push_back(std::move(pipe)); }
   unsigned Draw(unsigned below) { return static_cast<unsigned>(lot_() % below); }
 
  private:
@@ -51,6 +57,7 @@ class Scheduler final : public Loop {
   std::map<int, std::deque<std::function<void()>>> queues_;  // those with a task
   absl::Duration now_;
   std::map<const Alarm*, Waiting> timers_;
+  std::vector<std::weak_ptr<Pipe>> pipes_;
 };
 
 // A call in memory. Like gRPC it answers later, never within the method that asks; a writer waits
@@ -66,6 +73,7 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
   std::shared_ptr<OutgoingCall> client();
   // The connection is lost: the client gets UNAVAILABLE.
   void Break();
+  void Forget();
   bool over() const { return over_; }
 
  private:
