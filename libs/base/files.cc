@@ -97,6 +97,7 @@ absl::Status ErrnoStatus(int error, absl::string_view what) {
       return Error(absl::StatusCode::kPermissionDenied, "FILE_NOT_ALLOWED", message);
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:  // of the limit on this process or this file system
       return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
                    absl::StrCat(message, "; free some space and run it again"));
     default:

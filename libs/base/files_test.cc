@@ -56,6 +56,9 @@ TEST_CASE("files: a disk that became read-only is trouble with the disk, not a r
   REQUIRE_REASON(ErrnoStatus(EROFS, "write"), absl::StatusCode::kUnavailable, "FILE_ERROR");
   REQUIRE_REASON(ErrnoStatus(EACCES, "write"), absl::StatusCode::kPermissionDenied,
                  "FILE_NOT_ALLOWED");
+  for (int error : {ENOSPC, EDQUOT, EFBIG}) {
+    REQUIRE_REASON(ErrnoStatus(error, "write"), absl::StatusCode::kResourceExhausted, "DISK_FULL");
+  }
 }
 
 TEST_CASE("files: a signal handler can remove what is not finished, and nothing else") {
