@@ -30,9 +30,10 @@ const DictionaryEntry* FindEntry(Tag tag) {
     if (group >= entry.low && group <= entry.high && ElementOf(tag) == entry.element) {
       // Repeating groups differ in nothing but the group; one entry per VR is enough.
       static constexpr DictionaryEntry kByVr[] = {
-          {0, kUS, false}, {0, kIS, false}, {0, kLO, false}, {0, kCS, false},
-          {0, kSH, false}, {0, kOW, false}, {0, kDS, false}, {0, kSQ, false},
-          {0, kLT, false}, {0, kUL, false}, {0, kAT, false}, {0, Code('S', 'S'), false}};
+          {0, kUS, 0, false}, {0, kIS, 0, false}, {0, kLO, 0, false},
+          {0, kCS, 0, false}, {0, kSH, 0, false}, {0, kOW, 0, false},
+          {0, kDS, 0, false}, {0, kSQ, 0, false}, {0, kLT, 0, false},
+          {0, kUL, 0, false}, {0, kAT, 0, false}, {0, Code('S', 'S'), 0, false}};
       for (const DictionaryEntry& by_vr : kByVr) {
         if (by_vr.vr == entry.vr) return &by_vr;
       }

@@ -3,6 +3,7 @@
 // table (tools/codegen/data), so that reading a header needs no file and no lock.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
@@ -90,6 +91,26 @@ constexpr bool HasShortLength(Vr vr) {
   }
 }
 
+// Bytes of one number of a binary VR (PS3.5 6.2); 0 for other VRs.
+constexpr size_t NumberWidth(Vr vr) {
+  switch (vr) {
+    case kUS:
+    case Code('S', 'S'):
+      return 2;
+    case kAT:
+    case kUL:
+    case Code('S', 'L'):
+    case Code('F', 'L'):
+      return 4;
+    case Code('F', 'D'):
+    case Code('S', 'V'):
+    case Code('U', 'V'):
+      return 8;
+    default:
+      return 0;
+  }
+}
+
 // Values that are characters (PS3.5 6.2).
 constexpr bool IsText(Vr vr) {
   switch (vr) {
@@ -119,6 +140,8 @@ constexpr bool IsText(Vr vr) {
 struct DictionaryEntry {
   Tag tag;
   Vr vr;
+  // The largest number of values; 0: any.
+  uint16_t most_values;
   // The UIDs in this attribute name classes, transfer syntaxes or vocabularies, never instances.
   bool names_class;
 };

@@ -150,6 +150,7 @@ absl::Status Rewriter::Elements(size_t& offset, size_t end, bool delimited, Enco
   PrivateBlocks blocks;
   std::string replacement;
   size_t next_insertion = 0;
+  int64_t last_tag = -1;
   size_t run = offset;  // kept but not yet copied
   auto flush = [&](size_t to) {
     out_.append(bytes.data() + run, to - run);
@@ -178,7 +179,8 @@ absl::Status Rewriter::Elements(size_t& offset, size_t end, bool delimited, Enco
       offset = element.value;
       return absl::OkStatus();
     }
-    if (Group(element.tag) == 0xfffe) return Malformed();
+    if (Group(element.tag) == 0xfffe || element.tag <= last_tag) return Malformed();
+    last_tag = element.tag;
     size_t value_end = 0;
     step = FindEnd(bytes, element, encoding, value_end, place.depth);
     if (step != Step::kOk) return StepStatus(step);
@@ -259,6 +261,7 @@ absl::Status Rewriter::Sequence(const Element& element, size_t value_end, Encodi
     Append32(item.length, inside.big_endian, out_);
     const size_t item_start = out_.size();
     offset = item.value;
+    rules_.BeginItem(below.depth);
     if (item.undefined()) {
       RETURN_IF_ERROR(Elements(offset, value_end, /*delimited=*/true, inside, below, nullptr));
       AppendTag(kItemDelimiter, inside.big_endian, out_);

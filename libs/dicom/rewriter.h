@@ -2,7 +2,9 @@
 // Copies a data set and leaves out, replaces or adds elements on the way, at every depth. Runs of
 // kept elements are copied as they stand; only what contains a change is written anew, in the
 // encoding of the source (defined lengths stay defined and are corrected, undefined ones keep their
-// delimiters). Group lengths are dropped.
+// delimiters). Group lengths are dropped. Tags ascend strictly in every item that is descended
+// into, as at top level: where they do not, nobody can say which of two equal elements a reader
+// believes.
 #pragma once
 
 #include <string>
@@ -34,6 +36,8 @@ class RewriteRules {
   };
 
   virtual ~RewriteRules() = default;
+  // Before the first element of each item that is descended into; its elements have this depth.
+  virtual void BeginItem(int /*depth*/) {}
   // `value` is empty for a value of undefined length. For kReplace, `replacement` gets the new
   // value without padding. kDescend into a value that is no sequence of items drops the element.
   // Private creators are not asked about: one is kept exactly where an element of its block is.
@@ -48,7 +52,8 @@ struct Insertion {
   std::string value;  // without padding; for SQ the encoded items
 };
 
-// Appends to `out` what the rules leave of bytes[begin, end), a data set without pixels.
+// Appends to `out` what the rules leave of bytes[begin, end), a data set without pixels whose tags
+// ascend at top level (FindPixels).
 // `insertions` ascend by tag.
 // Errors: INVALID_ARGUMENT (DATASET_MALFORMED, DATASET_TOO_DEEP, VALUE_TOO_LONG); `out` is then
 // of no use.

@@ -37,14 +37,14 @@ std::vector<Attribute> Unlisted() {
   }
   std::vector<Attribute> out;
   for (absl::string_view line : absl::StrSplit(*dictionary, '\n')) {
-    // "gggg,eeee",VR,Keyword; ranges of groups are longer.
+    // "gggg,eeee",VR,VM,Keyword; ranges of groups are longer.
     std::vector<std::string> cells =
         absl::StrSplit(line, absl::ByAnyChar(",\""), absl::SkipEmpty());
-    if (cells.size() != 4 || cells[0].size() != 4 || cells[1].size() != 4) continue;
+    if (cells.size() != 5 || cells[0].size() != 4 || cells[1].size() != 4) continue;
     uint32_t tag = 0;
     if (!absl::SimpleHexAtoi(cells[0] + cells[1], &tag) || dicom::IsPrivate(tag)) continue;
     if (listed.count(cells[0] + "," + cells[1]) > 0) continue;
-    out.push_back({tag, cells[2], cells[3]});
+    out.push_back({tag, cells[2], cells[4]});
   }
   return out;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# oncomesh_deid_table(TARGET what): compiles a vendored table (dictionary, rules or private) to
-# <binary dir of the caller>/generated/<what>.inc and gives TARGET its include folder.
+# oncomesh_deid_table(TARGET what): compiles a vendored table (dictionary, uids, rules or private)
+# to <binary dir of the caller>/generated/<what>.inc and gives TARGET its include folder.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
 function(oncomesh_deid_table target what)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles the vendored tables of data/ to C++.
 
-usage: deid_tables.py dictionary|rules|private DATA_FOLDER OUTPUT
+usage: deid_tables.py dictionary|uids|rules|private DATA_FOLDER OUTPUT
 
 The hash of every input is checked against data/SHA256SUMS, so that a table cannot change without
 its record changing too. Output is deterministic.
@@ -17,6 +17,7 @@ EDITION = "2025b"
 DICTIONARY = "dictionary_dcmtk_3.6.7.csv"
 RULES = "ps315_e1_1_2025b.csv"
 PRIVATE = "safe_private_2024.csv"
+UIDS = "uids_pydicom_3.0.2.csv"
 
 # VRs of dicom.dic that stand for a choice; the one an implicit file is read with.
 CHOICES = {"xs": "US", "ox": "OW", "px": "OW", "lt": "US", "up": "UL", "na": None}
@@ -69,6 +70,12 @@ def vr_constant(text):
     return f"Code('{text[0]}', '{text[1]}')"
 
 
+def most_values(multiplicity):
+    """The most values an attribute can have, 0 for any number: of 1-3 3, of 2-2n 0."""
+    last = multiplicity.split("-")[-1]
+    return 0 if last.endswith("n") else int(last)
+
+
 def dictionary(folder):
     rows, digest = read(folder, DICTIONARY)
     single, ranges = {}, []
@@ -81,7 +88,7 @@ def dictionary(folder):
         if match:
             tag = int(match[1] + match[2], 16)
             # Current names come first in the file; a retired twin does not replace them.
-            single.setdefault(tag, (vr, kind))
+            single.setdefault(tag, (vr, most_values(row["VM"]), kind))
             continue
         match = re.fullmatch(r"(5000|6000|7F00)-(50FF|60FF|7FFF),([0-9A-Fa-f]{4})", row["Tag"])
         if match:
@@ -89,15 +96,28 @@ def dictionary(folder):
     # Attributes that are newer than the dictionary.
     for row in read(folder, RULES)[0]:
         if re.fullmatch(r"[0-9A-Fa-f]{8}", row["Group"] + row["Element"]) and row["VR"]:
-            single.setdefault(int(row["Group"] + row["Element"], 16), (row["VR"], "false"))
+            single.setdefault(int(row["Group"] + row["Element"], 16), (row["VR"], 0, "false"))
     out = [f"// Generated from {DICTIONARY} (SHA-256 {digest}) and {RULES}.",
            "static constexpr DictionaryEntry kDictionary[] = {"]
-    for tag, (vr, kind) in sorted(single.items()):
-        out.append(f"    {{0x{tag:08x}, {vr_constant(vr)}, {kind}}},")
+    for tag, (vr, most, kind) in sorted(single.items()):
+        out.append(f"    {{0x{tag:08x}, {vr_constant(vr)}, {most}, {kind}}},")
     out.append("};")
     out.append("static constexpr RepeatingEntry kRepeating[] = {")
     for low, high, element, vr in sorted(set(ranges)):
         out.append(f"    {{0x{low:04x}, 0x{high:04x}, 0x{element:04x}, {vr_constant(vr)}}},")
+    out.append("};")
+    return out
+
+
+def uids(folder):
+    rows, digest = read(folder, UIDS)
+    kinds = {"Well-known frame of reference": "kFrameOfReference",
+             "Synchronization Frame of Reference": "kFrameOfReference",
+             "Well-known SOP Instance": "kInstance"}
+    out = [f"// Generated from {UIDS} (SHA-256 {digest}).",
+           "static constexpr StandardUid kStandardUids[] = {"]
+    for row in sorted(rows, key=lambda r: r["UID"]):
+        out.append(f'    {{"{row["UID"]}", UidKind::{kinds.get(row["Type"], "kClass")}}},')
     out.append("};")
     return out
 
@@ -171,10 +191,13 @@ def private(folder):
     return out
 
 
+TABLES = {"dictionary": dictionary, "uids": uids, "rules": rules, "private": private}
+
+
 def main():
-    if len(sys.argv) != 4 or sys.argv[1] not in ("dictionary", "rules", "private"):
-        fail("usage: deid_tables.py dictionary|rules|private DATA_FOLDER OUTPUT")
-    lines = {"dictionary": dictionary, "rules": rules, "private": private}[sys.argv[1]](sys.argv[2])
+    if len(sys.argv) != 4 or sys.argv[1] not in TABLES:
+        fail("usage: deid_tables.py dictionary|uids|rules|private DATA_FOLDER OUTPUT")
+    lines = TABLES[sys.argv[1]](sys.argv[2])
     temporary = sys.argv[3] + ".tmp"
     with open(temporary, "w", encoding="utf-8") as f:
         f.write("// SPDX-License-Identifier: Apache-2.0\n// clang-format off\n")
