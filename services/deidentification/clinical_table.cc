@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "libs/base/error.h"
 #include "libs/terminology/registry.h"
 #include "services/deidentification/values.h"
@@ -140,6 +141,109 @@ bool NamesBirth(absl::string_view plain, const std::vector<std::string>& words) 
   return HasAny(words, {"born", "dob", "geb", "gebdat", "nac", "fnac", "ddn", "nato", "nata"});
 }
 
+// A date of something that is known to happen to a patient: "diagnosis_date", "Date of last
+// follow-up". What a word nobody knows dates may be the birth, as in "b_date".
+bool NamesDate(const std::vector<std::string>& words) {
+  static const auto& kEvents = *new std::set<std::string, std::less<>>{"of",
+                                                                       "the",
+                                                                       "at",
+                                                                       "to",
+                                                                       "for",
+                                                                       "first",
+                                                                       "last",
+                                                                       "latest",
+                                                                       "initial",
+                                                                       "primary",
+                                                                       "second",
+                                                                       "start",
+                                                                       "started",
+                                                                       "begin",
+                                                                       "end",
+                                                                       "stop",
+                                                                       "stopped",
+                                                                       "date",
+                                                                       "datetime",
+                                                                       "timestamp",
+                                                                       "day",
+                                                                       "time",
+                                                                       "diagnosis",
+                                                                       "dx",
+                                                                       "visit",
+                                                                       "study",
+                                                                       "series",
+                                                                       "scan",
+                                                                       "image",
+                                                                       "imaging",
+                                                                       "exam",
+                                                                       "examination",
+                                                                       "acquisition",
+                                                                       "injection",
+                                                                       "ct",
+                                                                       "mr",
+                                                                       "mri",
+                                                                       "pet",
+                                                                       "surgery",
+                                                                       "operation",
+                                                                       "resection",
+                                                                       "biopsy",
+                                                                       "pathology",
+                                                                       "histology",
+                                                                       "sample",
+                                                                       "specimen",
+                                                                       "treatment",
+                                                                       "therapy",
+                                                                       "rt",
+                                                                       "radiotherapy",
+                                                                       "radiation",
+                                                                       "chemo",
+                                                                       "chemotherapy",
+                                                                       "drug",
+                                                                       "cycle",
+                                                                       "follow",
+                                                                       "followup",
+                                                                       "up",
+                                                                       "contact",
+                                                                       "seen",
+                                                                       "alive",
+                                                                       "death",
+                                                                       "died",
+                                                                       "event",
+                                                                       "outcome",
+                                                                       "status",
+                                                                       "relapse",
+                                                                       "recurrence",
+                                                                       "progression",
+                                                                       "metastasis",
+                                                                       "metastases",
+                                                                       "response",
+                                                                       "local",
+                                                                       "distant",
+                                                                       "regional",
+                                                                       "admission",
+                                                                       "discharge",
+                                                                       "enrolment",
+                                                                       "enrollment",
+                                                                       "inclusion",
+                                                                       "registration",
+                                                                       "randomisation",
+                                                                       "randomization",
+                                                                       "consent",
+                                                                       "baseline",
+                                                                       "staging",
+                                                                       "restaging",
+                                                                       "assessment",
+                                                                       "evaluation",
+                                                                       "report",
+                                                                       "pre",
+                                                                       "post",
+                                                                       "planning"};
+  return std::all_of(words.begin(), words.end(), [](const std::string& word) {
+    return kEvents.count(word) > 0 || std::all_of(word.begin(), word.end(), [](unsigned char c) {
+             return absl::ascii_isdigit(c);
+           });
+  });
+}
+
 // The variable that is read from this column, or nullptr.
 const terminology::Variable* VariableOf(absl::string_view name) {
   std::string lower = absl::AsciiStrToLower(name);
@@ -181,7 +285,7 @@ Role RoleByName(absl::string_view name, const Profile& profile) {
   }
   if ((HasAny(words, {"date", "datetime", "timestamp", "day"}) && !HasAny(words, {"days"})) ||
       plain == "lastfollowup" || plain == "lastcontact") {
-    return Role::kDate;
+    return NamesDate(words) || VariableOf(name) != nullptr ? Role::kDate : Role::kDrop;
   }
   if (HasAny(words, {"age"})) {
     // An age in another unit than years could not be capped.
@@ -210,6 +314,38 @@ struct SplitDate {
   absl::string_view time;  // what follows, separator included
 };
 
+// [T ]HH[:MM[:SS[.fraction]]][Z|±HH[:]MM]: anything else behind a date is a number of another kind.
+bool IsTimeOfDay(absl::string_view text) {
+  auto digits = [&](size_t count) {
+    if (text.size() < count ||
+        !std::all_of(text.begin(), text.begin() + count,
+                     [](unsigned char c) { return absl::ascii_isdigit(c); })) {
+      return false;
+    }
+    text.remove_prefix(count);
+    return true;
+  };
+  if (!absl::ConsumePrefix(&text, "T") && !absl::ConsumePrefix(&text, " ")) return false;
+  if (!digits(2)) return false;
+  if (absl::ConsumePrefix(&text, ":")) {
+    if (!digits(2)) return false;
+    if (absl::ConsumePrefix(&text, ":")) {
+      if (!digits(2)) return false;
+      if (absl::ConsumePrefix(&text, ".")) {
+        size_t fraction = 0;
+        while (digits(1)) ++fraction;
+        if (fraction == 0 || fraction > 9) return false;
+      }
+    }
+  }
+  if (text.empty() || text == "Z") return true;
+  if (!absl::ConsumePrefix(&text, "+") && !absl::ConsumePrefix(&text, "-")) return false;
+  if (!digits(2)) return false;
+  if (text.empty()) return true;
+  absl::ConsumePrefix(&text, ":");
+  return digits(2) && text.empty();
+}
+
 std::optional<SplitDate> DateOf(absl::string_view text) {
   auto digits = [&](size_t from, size_t count) {
     if (text.size() < from + count) return false;
@@ -227,13 +363,7 @@ std::optional<SplitDate> DateOf(absl::string_view text) {
     return std::nullopt;
   }
   out.time = text.substr(out.date.size());
-  if (out.time.empty()) return out;
-  if ((out.time[0] != 'T' && out.time[0] != ' ') || out.time.size() > 32 ||
-      !std::all_of(out.time.begin() + 1, out.time.end(), [](unsigned char c) {
-        return absl::ascii_isdigit(c) || c == ':' || c == '.' || c == '+' || c == '-' || c == 'Z';
-      })) {
-    return std::nullopt;
-  }
+  if (!out.time.empty() && !IsTimeOfDay(out.time)) return std::nullopt;
   return out;
 }
 
@@ -383,6 +513,9 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
     if (roles[i] == Role::kIssuer) issuer_column = i;
   }
 
+  std::vector<const terminology::Variable*> variables;
+  for (const std::string& name : heading.fields) variables.push_back(VariableOf(name));
+
   // First pass: one cell that fits nothing drops the column of a variable.
   std::vector<bool> fits(columns, true);
   Row row;
@@ -390,8 +523,7 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
     if (row.broken_quotes || row.fields.size() != columns || IsBlank(row)) continue;
     for (size_t i = 0; i < columns; ++i) {
       if (roles[i] != Role::kVariable || !fits[i] || row.fields[i].empty()) continue;
-      fits[i] =
-          FitsVariable(row.fields[i], *VariableOf(heading.fields[i]), deidentifier.vocabulary());
+      fits[i] = FitsVariable(row.fields[i], *variables[i], deidentifier.vocabulary());
     }
   }
   TableOutcome out;

@@ -71,13 +71,37 @@ TEST_CASE("table: a row that cannot be read is quarantined by its line", "[deide
 TEST_CASE("table: dates of a patient keep their distance, in images and tables alike",
           "[deidentification]") {
   Deidentifier research = Research();
-  REQUIRE_VALUE(TableOutcome out,
-                PseudonymiseTable("patient_id,a_date,b_date\nP1,20200101,20200131\n", research));
+  REQUIRE_VALUE(
+      TableOutcome out,
+      PseudonymiseTable("patient_id,diagnosis_date,death_date\nP1,20200101,20200131\n", research));
   std::vector<std::string> cells =
       absl::StrSplit(std::vector<std::string>(absl::StrSplit(out.csv, '\n'))[1], ',');
   int days = research.pseudonym_keys().DateOffsetDays("P1");
   CHECK(cells[1] == *ShiftDates("20200101", days));
   CHECK(cells[2] == *ShiftDates("20200131", days));
+}
+
+TEST_CASE("table: what follows a date is a time of day or the row is not released",
+          "[deidentification]") {
+  Deidentifier research = Research();
+  for (const char* time : {"", " 10", "T10:30", " 10:30:15", "T10:30:15.25Z", "T10:30+01:00",
+                           "T10:30:15-0500", "T10+01"}) {
+    INFO(time);
+    REQUIRE_VALUE(TableOutcome out,
+                  PseudonymiseTable(
+                      absl::StrCat("patient_id,visit_date\nP1,2020-01-01", time, "\n"), research));
+    CHECK(out.released == 1);
+    CHECK(absl::EndsWith(out.csv, absl::StrCat(time, "\n")));
+  }
+  for (const char* text : {" 0795551234", "T1030", " 10:3", " 10:30 079", "T10:30:15.", "TZ",
+                           " 10:30+5551234", " +4930555"}) {
+    INFO(text);
+    REQUIRE_VALUE(TableOutcome out,
+                  PseudonymiseTable(
+                      absl::StrCat("patient_id,visit_date\nP1,2020-01-01", text, "\n"), research));
+    REQUIRE(out.quarantined.size() == 1);
+    CHECK(out.quarantined[0].reason == "ROW_DATE_INVALID");
+  }
 }
 
 // A column beside the patient's, and what the released heading is.
@@ -106,6 +130,9 @@ TEST_CASE("table: a column that nobody knows does not leave, whatever its cells 
       {"geb_date", "1937-02-19|1950-01-02"},
       {"date_naissance", "1937-02-19|1950-01-02"},
       {"fecha_nacimiento", "1937-02-19|1950-01-02"},
+      {"b_date", "1937-02-19|1950-01-02"},
+      {"bdate", "1937-02-19|1950-01-02"},
+      {"DateOfB", "1937-02-19|1950-01-02"},
       {"record_no", "12345|12346"},
       {"plz", "10115|80331"},
       {"initials2", "AB|CD"},
@@ -142,6 +169,10 @@ TEST_CASE("table: the columns of every variable of the registry come through",
       {"vital_status", "alive|dead"},
       {"survival_days", "120|2400"},
       {"last_follow_up", "2019-05-14"},
+      {"date", "2019-05-14"},
+      {"Date of diagnosis", "2019-05-14"},
+      {"surgery_date_1", "2019-05-14"},
+      {"dateOfLastFollowUp", "2019-05-14"},
   };
   for (const auto& [column, cells] : kColumns) {
     INFO(column);
