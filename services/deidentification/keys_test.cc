@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "absl/strings/escaping.h"
 #include "libs/base/files.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
+#include "services/deidentification/release_store.h"
+#include "services/deidentification/wire.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -63,6 +66,32 @@ TEST_CASE("keys: a key file of any other size is refused", "[deidentification]")
   REQUIRE_VALUE(std::string hex, ReadKeyFile(folder / "hex"));
   CHECK(raw == hex);
   CHECK(raw == CountingKey());
+}
+
+TEST_CASE("key: a node makes one at its first start, and never silently a second",
+          "[deidentification]") {
+  testing::TemporaryFolder folder;
+  const std::string path = folder / "project.key";
+  REQUIRE_VALUE(auto store, ReleaseStore::Open("sqlite:" + (folder / "state.db"), ""));
+  REQUIRE_VALUE(std::string key, ProjectKey(path, *store));
+  REQUIRE_VALUE(std::string again, ProjectKey(path, *store));
+  CHECK(again == key);
+  // Nothing was made with it yet, but it is the state's key.
+  REQUIRE_OK(store->AddReleased({{std::string(64, 'a'), ObjectKind::kDicom}}, absl::Now()));
+  REQUIRE_VALUE(std::string file, base::ReadFile(path));
+  REQUIRE(std::filesystem::remove(path));
+  REQUIRE_REASON(ProjectKey(path, *store), absl::StatusCode::kFailedPrecondition, "KEY_MISSING");
+  CHECK_FALSE(std::filesystem::exists(path));
+  REQUIRE_OK(base::WriteFileAtomically(path, NewKeyFile(base::SystemRandom::Get()), 0600));
+  REQUIRE_REASON(ProjectKey(path, *store), absl::StatusCode::kFailedPrecondition, "KEY_CHANGED");
+  REQUIRE_OK(base::WriteFileAtomically(path, file, 0600));
+  REQUIRE_VALUE(std::string restored, ProjectKey(path, *store));
+  CHECK(restored == key);
+  // What is only in quarantine does not open with another key either.
+  REQUIRE_VALUE(auto other, ReleaseStore::Open("sqlite:" + (folder / "other.db"), ""));
+  REQUIRE_OK(other->AddQuarantined({0, "q-1", ObjectKind::kDicom, "NOT_DICOM", 1, absl::Now()}));
+  REQUIRE(std::filesystem::remove(path));
+  REQUIRE_REASON(ProjectKey(path, *other), absl::StatusCode::kFailedPrecondition, "KEY_MISSING");
 }
 
 }  // namespace

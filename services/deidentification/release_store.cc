@@ -20,7 +20,8 @@ const std::vector<store::Migration>& Schema() {
       {"quarantine",
        {"CREATE TABLE quarantine (sequence BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
         "kind BIGINT NOT NULL, reason TEXT NOT NULL, bytes BIGINT NOT NULL, time BIGINT NOT "
-        "NULL)"}}};
+        "NULL)"}},
+      {"project key", {"CREATE TABLE project_key (id TEXT NOT NULL)"}}};
   return schema;
 }
 
@@ -47,6 +48,39 @@ absl::StatusOr<std::unique_ptr<ReleaseStore>> ReleaseStore::Open(const std::stri
   ASSIGN_OR_RETURN(std::unique_ptr<store::Database> database,
                    store::Database::Open(url, Schema(), password_file));
   return std::unique_ptr<ReleaseStore>(new ReleaseStore(std::move(database)));
+}
+
+absl::StatusOr<bool> ReleaseStore::IsEmpty() {
+  long long rows = 0;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
+    long long released = 0, quarantined = 0;
+    sql << "SELECT COUNT(*) FROM released", into(released);
+    sql << "SELECT COUNT(*) FROM quarantine", into(quarantined);
+    rows = released + quarantined;
+    return absl::OkStatus();
+  }));
+  return rows == 0;
+}
+
+absl::Status ReleaseStore::BindKey(const std::string& key_id) {
+  return database_->Transact([&](soci::session& sql) {
+    long long known = 0;
+    sql << "SELECT COUNT(*) FROM project_key", into(known);
+    if (known == 0) {
+      sql << "INSERT INTO project_key (id) VALUES (:i)", use(key_id);
+      return absl::OkStatus();
+    }
+    std::string id;
+    sql << "SELECT id FROM project_key", into(id);
+    if (id == key_id) return absl::OkStatus();
+    return base::Error(
+        absl::StatusCode::kFailedPrecondition, "KEY_CHANGED",
+        "the project key is not the one that this node's releases were made with: the same patient "
+        "would get another code and other dates, and the quarantine does not open; put back the "
+        "key "
+        "file with this id, or start with an empty state folder",
+        {{"keyId", id}});
+  });
 }
 
 absl::StatusOr<std::vector<bool>> ReleaseStore::AddReleased(const std::vector<NewRelease>& objects,

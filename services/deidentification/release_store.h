@@ -51,6 +51,12 @@ class ReleaseStore {
   // At most `limit` after `after`, ascending.
   absl::StatusOr<std::vector<ReleasedRow>> ListReleased(int64_t after, int limit);
 
+  // Whether nothing was ever released or is in quarantine.
+  absl::StatusOr<bool> IsEmpty();
+  // The project key that the state belongs to (Keys::KeyId): set at the first call, for good.
+  // Errors: FAILED_PRECONDITION (KEY_CHANGED) when it is another one.
+  absl::Status BindKey(const std::string& key_id);
+
   // Adds or, under the same id, renews an entry.
   absl::Status AddQuarantined(const QuarantineRow& row);
   absl::StatusOr<std::vector<QuarantineRow>> ListQuarantined(int64_t after, int limit);

@@ -119,6 +119,31 @@ class NodeApp final : public rpc::App {
 
 }  // namespace
 
+absl::StatusOr<std::string> ProjectKey(const std::string& path, ReleaseStore& store) {
+  absl::StatusOr<std::string> key = ReadKeyFile(path);
+  if (base::ReasonOf(key.status()) == "KEY_NOT_FOUND") {
+    // A secret that was not mounted looks like a first start.
+    ASSIGN_OR_RETURN(bool first_start, store.IsEmpty());
+    if (!first_start) {
+      return base::Error(
+          absl::StatusCode::kFailedPrecondition, "KEY_MISSING",
+          "the project key file cannot be read, and this node has released or quarantined objects "
+          "with it: with a new key the same patient would get another code and other dates; put "
+          "the "
+          "key file back at projectKeyFile (mount it, or restore it from its backup), or start "
+          "with "
+          "an empty state folder");
+    }
+    absl::Status made = base::WriteFileAtomically(path, NewKeyFile(base::SystemRandom::Get()), 0600,
+                                                  /*overwrite=*/false);
+    if (!made.ok() && base::ReasonOf(made) != "FILE_EXISTS") return made;
+    key = ReadKeyFile(path);
+  }
+  RETURN_IF_ERROR(key.status());
+  RETURN_IF_ERROR(store.BindKey(Keys(*key).KeyId()));
+  return key;
+}
+
 absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const DeidentificationConfig& config,
                                                rpc::Role role) {
   if (role != rpc::Role::kNode) {
@@ -135,15 +160,6 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const DeidentificationConfig& con
         "a node's profile must not throw its key away: it could not find a patient "
         "again");
   }
-  absl::StatusOr<std::string> key = ReadKeyFile(config.project_key_file());
-  if (base::ReasonOf(key.status()) == "KEY_NOT_FOUND") {
-    absl::Status made =
-        base::WriteFileAtomically(config.project_key_file(), NewKeyFile(base::SystemRandom::Get()),
-                                  0600, /*overwrite=*/false);
-    if (!made.ok() && base::ReasonOf(made) != "FILE_EXISTS") return made;
-    key = ReadKeyFile(config.project_key_file());
-  }
-  RETURN_IF_ERROR(key.status());
   const auto& service = config.service();
   ASSIGN_OR_RETURN(
       std::unique_ptr<ReleaseStore> store,
@@ -151,9 +167,10 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const DeidentificationConfig& con
                              ? absl::StrCat("sqlite:", service.state_dir(), "/deidentification.db")
                              : service.database(),
                          service.database_password_file()));
+  ASSIGN_OR_RETURN(std::string key, ProjectKey(config.project_key_file(), *store));
   ASSIGN_OR_RETURN(std::unique_ptr<objects::ObjectStore> objects,
                    objects::OpenFolder(config.objects_dir()));
-  auto app = std::make_unique<NodeApp>(config, std::make_unique<Deidentifier>(profile, *key),
+  auto app = std::make_unique<NodeApp>(config, std::make_unique<Deidentifier>(profile, key),
                                        std::move(store), std::move(objects));
   RETURN_IF_ERROR(app->Open(config));
   return app;
