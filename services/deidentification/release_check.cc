@@ -21,6 +21,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/dicom/file_meta.h"
 #include "libs/dicom/rewriter.h"
+#include "libs/dicom/uids.h"
 #include "services/deidentification/deflate_stream.h"
 #include "services/deidentification/file_deidentifier.h"
 #include "services/deidentification/folder_run.h"
@@ -34,6 +35,11 @@ using dicom::Step;
 
 constexpr dicom::Tag kMethodText = 0x00120063;
 constexpr dicom::Tag kMethodCodes = 0x00120064;
+
+absl::Status KeyNotOfManifest() {
+  return base::Error(absl::StatusCode::kFailedPrecondition, "KEY_NOT_OF_MANIFEST",
+                     "the key is not the one this manifest was made and signed with");
+}
 
 // Throws the bytes away and keeps the identity.
 class IdentitySink final : public ObjectSink {
@@ -128,22 +134,26 @@ class Collector final : public dicom::RewriteRules {
   // A text that goes here and stays there, as a maker's name in a description: it may be in the
   // output.
   void AddTexts() {
+    // Comparing everything with everything has an end: of more than any real object has, nothing is
+    // taken for explained, and the finding says so.
+    constexpr size_t kMostComparisons = 1'000'000;
+    const bool compare = texts_.size() * kept_.size() <= kMostComparisons;
     for (const std::string& text : texts_) {
       const std::string upper = absl::AsciiStrToUpper(text);
-      bool explained = std::any_of(kept_.begin(), kept_.end(), [&](const std::string& kept) {
-        return absl::StrContains(kept, upper);
-      });
+      bool explained =
+          compare && std::any_of(kept_.begin(), kept_.end(), [&](const std::string& kept) {
+            return absl::StrContains(kept, upper);
+          });
       if (!explained) out_.Add(text, "text");
     }
   }
 
   // Dates that a shift of another date of the object gives: they may be in the output.
   void AddDates(int offset) {
+    std::set<std::string> shifted;
+    for (const std::string& date : dates_) shifted.insert(ShiftDates(date, offset).value_or(""));
     for (const std::string& date : dates_) {
-      bool explained = std::any_of(dates_.begin(), dates_.end(), [&](const std::string& other) {
-        return ShiftDates(other, offset) == date;
-      });
-      if (explained || date == "19000101") continue;
+      if (shifted.count(date) > 0 || date == "19000101") continue;
       out_.Add(date, "date");
       out_.Add(absl::StrCat(date.substr(0, 4), "-", date.substr(4, 2), "-", date.substr(6)),
                "date");
@@ -183,7 +193,9 @@ class Collector final : public dicom::RewriteRules {
         return;
       }
       case dicom::kUI:
-        if (!IsWellKnownUid(text) && text.size() >= 12) out_.Add(text, "uid");
+        if (dicom::StandardUidKind(text) == dicom::UidKind::kNone && text.size() >= 12) {
+          out_.Add(text, "uid");
+        }
         return;
       case dicom::kDA:
       case dicom::kDT:
@@ -421,14 +433,15 @@ absl::StatusOr<ReleaseReport> CheckRelease(const ReleaseCheckOptions& options) {
   report.profile = read.manifest.profile;
   report.key_id = read.manifest.key_id;
   report.public_key = read.public_key;
+  if (!options.public_key.empty()) {
+    report.signed_by_project = options.public_key == read.public_key;
+    if (!report.signed_by_project) return KeyNotOfManifest();
+  }
   if (options.deidentifier != nullptr) {
     const Keys& keys = options.deidentifier->project_keys();
     report.signed_by_project =
         keys.KeyId() == read.manifest.key_id && ManifestKey(keys).Public().Raw() == read.public_key;
-    if (!report.signed_by_project) {
-      return base::Error(absl::StatusCode::kFailedPrecondition, "KEY_NOT_OF_MANIFEST",
-                         "the key is not the one this manifest was made and signed with");
-    }
+    if (!report.signed_by_project) return KeyNotOfManifest();
     if (!options.source.empty() && options.deidentifier->profile().throw_away_key) {
       return base::Error(absl::StatusCode::kFailedPrecondition, "CODES_NOT_LINKABLE",
                          "the profile threw its key away, so that no source can be matched with "

@@ -33,7 +33,7 @@ const char* FindingName(ReleaseFinding::Kind kind);
 struct ReleaseReport {
   std::string project, profile, key_id;
   std::string public_key;          // 32 bytes, that made the manifest's signature
-  bool signed_by_project = false;  // the signature is by the key given
+  bool signed_by_project = false;  // the signature is by the project key or public key given
   uint64_t objects = 0;            // listed and right
   // With the source: objects whose output was found and searched, and strings looked for.
   uint64_t searched = 0;
@@ -47,11 +47,17 @@ struct ReleaseCheckOptions {
   // The source and what it was de-identified with; null: no residual search.
   std::vector<std::string> source;
   const Deidentifier* deidentifier = nullptr;
+  // Who must have signed the manifest, 32 bytes; empty: not compared with anything. For whoever
+  // gets a folder and has no project key.
+  std::string public_key;
   std::function<void(uint64_t files, uint64_t bytes)> progress;
 };
 
+// Without a deidentifier and a public key the signature shows only that the manifest is whole: the
+// key that it is verified with stands in it, and anybody can sign anew.
 // Errors: NOT_FOUND, INVALID_ARGUMENT (MANIFEST_INVALID), DATA_LOSS (MANIFEST_SIGNATURE),
-// FAILED_PRECONDITION (KEY_NOT_OF_MANIFEST) when the key is not the one the manifest names,
+// FAILED_PRECONDITION (KEY_NOT_OF_MANIFEST) when the project key or the public key is not the one
+// the manifest was signed with,
 // FAILED_PRECONDITION (CODES_NOT_LINKABLE) for a source search of a profile without linkable codes.
 absl::StatusOr<ReleaseReport> CheckRelease(const ReleaseCheckOptions& options);
 

@@ -6,13 +6,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
+#include "libs/crypto/encoding.h"
 #include "services/deidentification/folder_run.h"
 #include "services/deidentification/profile.h"
 #include "services/deidentification/release_check.h"
@@ -28,7 +28,7 @@ using nlohmann::json;
 
 struct Options {
   std::vector<std::string> in;
-  std::string folder, out, key, project, manifest, quarantine, name, file;
+  std::string folder, out, key, project, manifest, quarantine, name, file, public_key;
   std::string profile = "research";
   std::vector<std::string> source;
   int jobs = 0;
@@ -48,15 +48,24 @@ absl::Status WriteNew(const std::string& path, absl::string_view content, unsign
                      "the output is there already; choose another name or use --force");
 }
 
+// The key that a project's manifests are verified with, as the manifest has it.
+std::string PublicKeyOf(const deidentification::Keys& keys) {
+  return crypto::Base64Url(deidentification::ManifestKey(keys).Public().Raw());
+}
+
 absl::StatusOr<int> Keygen(const Session& session, const Options& options) {
   std::string content = deidentification::NewKeyFile(base::SystemRandom::Get());
   RETURN_IF_ERROR(WriteNew(options.out, content, 0600, options.force));
   ASSIGN_OR_RETURN(std::string key, deidentification::ReadKeyFile(options.out));
-  std::string id = deidentification::Keys(key).KeyId();
-  session.Print(json{{"keyId", id}},
-                absl::StrCat("key ", id,
-                             ": keep it secret and keep it safe; whoever has it can link the "
-                             "pseudonyms, and without it nobody can make the same ones again"));
+  const deidentification::Keys keys(key);
+  const std::string id = keys.KeyId(), public_key = PublicKeyOf(keys);
+  session.Print(
+      json{{"keyId", id}, {"publicKey", public_key}},
+      absl::StrCat("key ", id,
+                   ": keep it secret and keep it safe; whoever has it can link the "
+                   "pseudonyms, and without it nobody can make the same ones again\n"
+                   "public key ",
+                   public_key, ": give it to whoever gets a folder, to check its manifest with"));
   return kDone;
 }
 
@@ -154,7 +163,14 @@ absl::StatusOr<int> RunDeid(const Session& session, const Options& options) {
   double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   progress.reset();
-  session.Print(ReportJson(report, seconds), ReportText(report, seconds));
+  json document = ReportJson(report, seconds);
+  std::string text = ReportText(report, seconds);
+  if (run.with_manifest) {
+    const std::string public_key = PublicKeyOf(deidentifier->project_keys());
+    document["publicKey"] = public_key;
+    absl::StrAppend(&text, "manifest signed; its public key: ", public_key, "\n");
+  }
+  session.Print(document, text);
   if (report.failed == 0) return kDone;
   return report.failed == report.objects_read ? kFailed : kPartly;
 }
@@ -168,6 +184,14 @@ absl::StatusOr<int> Check(const Session& session, const Options& options) {
   if (!options.key.empty()) {
     ASSIGN_OR_RETURN(deidentifier, MakeDeidentifier(options.profile, options.key));
     check.deidentifier = deidentifier.get();
+  }
+  if (!options.public_key.empty()) {
+    absl::StatusOr<std::string> raw = crypto::Base64UrlDecode(options.public_key);
+    if (!raw.ok() || raw->size() != 32) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "PUBLIC_KEY_INVALID",
+                         "--public-key is 32 bytes in base64url, as `oncomesh deid run` prints it");
+    }
+    check.public_key = *raw;
   }
   check.folder = options.folder;
   check.manifest_path = options.manifest;
@@ -185,15 +209,22 @@ absl::StatusOr<int> Check(const Session& session, const Options& options) {
     findings.push_back(std::move(one));
     rows.push_back({deidentification::FindingName(finding.kind), finding.path, finding.detail});
   }
+  const std::string public_key = crypto::Base64Url(report.public_key);
+  const bool compared = check.deidentifier != nullptr || !check.public_key.empty();
   json document{{"valid", report.findings.empty()},
                 {"project", report.project},
                 {"profile", report.profile},
                 {"keyId", report.key_id},
-                {"publicKey", absl::WebSafeBase64Escape(report.public_key)},
+                {"publicKey", public_key},
                 {"objects", report.objects},
                 {"findings", findings}};
-  if (check.deidentifier != nullptr) document["signedByProject"] = report.signed_by_project;
-  std::string text = absl::StrCat("signature right; ", report.objects, " objects as listed\n");
+  // Without a key to compare with there is nothing to say about who signed.
+  if (compared) document["signedByProject"] = report.signed_by_project;
+  std::string text = absl::StrCat(
+      "signed by ", public_key,
+      compared ? ", the project's key\n"
+               : " (not compared with anything: anybody can sign anew; --public-key or --key)\n",
+      report.objects, " objects as listed\n");
   if (!options.source.empty()) {
     document["residual"] = {{"objects", report.searched}, {"identifiers", report.identifiers}};
     absl::StrAppend(&text, report.searched, " objects searched for ", report.identifiers,
@@ -308,6 +339,9 @@ void AddDeidCommands(CLI::App& app, Session& session) {
   check->add_option("--source", options->source,
                     "the originals: search their identifiers in the released bytes");
   check->add_option("--key", options->key, "the project's key: is the manifest signed with it?");
+  check->add_option("--public-key", options->public_key,
+                    "the project's public key, as `deid run` and `deid keygen` print it: is the "
+                    "manifest signed with it?");
   check->add_option("--profile", options->profile, "the profile the folder was made with")
       ->capture_default_str()
       ->type_name(kNameOfProfile);
