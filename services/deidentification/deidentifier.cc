@@ -263,7 +263,7 @@ class StreamDeidentifier::Object {
     if (step != Step::kOk) return QuarantineStep(step);
     if (end.offset - begin_ > kMaxHeaderBytes) return Quarantine("HEADER_TOO_LARGE");
     if (end.has_pixels && !IsPixelVr(end.pixels.vr)) return Quarantine("DATASET_MALFORMED");
-    if (!Rewrite(end.offset)) return;
+    if (!Rewrite(end.offset, end.has_pixels ? &end.pixels : nullptr)) return;
     if (!end.has_pixels) {
       state_ = State::kTail;
       return;
@@ -281,11 +281,17 @@ class StreamDeidentifier::Object {
     if (status_.ok()) FeedPixels(absl::string_view(buffer_).substr(end.pixels.value));
   }
 
-  // Rewrites buffer_[begin_, end) and gives it to the sink. False when the object ends here.
-  bool Rewrite(size_t end) {
+  // Rewrites buffer_[begin_, end), which `pixels` follow if there are any, and gives it to the
+  // sink. False when the object ends here.
+  bool Rewrite(size_t end, const dicom::Element* pixels) {
     const dicom::Encoding encoding = meta_.syntax.encoding;
     ObjectHeader header = ReadObjectHeader(buffer_, begin_, end, encoding);
-    absl::string_view reason = QuarantineReason(header, pixels_checked_);
+    absl::string_view reason = QuarantineReason(
+        header, deidentifier_.decisions().ListsSopClass(header.sop_class_uid), pixels_checked_);
+    if (reason.empty() && pixels != nullptr && !pixels->undefined() &&
+        !PixelsFit(header, pixels->length)) {
+      reason = "PIXELS_TOO_LONG";
+    }
     if (!reason.empty()) {
       Quarantine(reason);
       return false;
@@ -312,7 +318,6 @@ class StreamDeidentifier::Object {
     outcome_.series_uid = uids_.Map(header.series_uid);
     outcome_.sop_instance_uid = uids_.Map(header.sop_instance_uid);
     outcome_.sop_class_uid = std::string(header.sop_class_uid);
-    outcome_.modality = std::string(header.modality.substr(0, 16));
     status_ = sink_->Begin(outcome_);
     if (!status_.ok()) return false;
     EmitRaw(

@@ -23,23 +23,22 @@ inline constexpr size_t kMaxHeaderBytes = 64 << 20;
 // The same for what follows the pixels.
 inline constexpr size_t kMaxTailBytes = 16 << 20;
 
-// What became of one object. Nothing in it came from the source as it was.
+// What became of one object. Nothing in it tells whose object the source was.
 struct Outcome {
   bool released = false;
   // Of a quarantined object: NOT_DICOM, DATASET_MALFORMED, DATASET_TRUNCATED, DATASET_TOO_DEEP,
   // VALUE_TOO_LONG, HEADER_TOO_LARGE, DEFLATE_INVALID, SOP_CLASS_MISSING, SOP_INSTANCE_MISSING,
   // STUDY_MISSING, PATIENT_ID_MISSING, MEDIA_DIRECTORY, ENCAPSULATED_DOCUMENT, BURNED_IN_TEXT,
-  // POSSIBLE_BURNED_IN_TEXT, SPECIMEN_LABEL, OVERLAY_IN_PIXELS, AUDIO, IDENTIFIERS_TOO_MANY; of
-  // files: FILE_EMPTY, DUPLICATE_INSTANCE.
+  // POSSIBLE_BURNED_IN_TEXT, SPECIMEN_LABEL, OVERLAY_IN_PIXELS, AUDIO, SOP_CLASS_NOT_REVIEWED,
+  // PIXELS_TOO_LONG, IDENTIFIERS_TOO_MANY; of files: FILE_EMPTY, DUPLICATE_INSTANCE.
   std::string reason;
 
-  // Of a released object; all are new values.
+  // Of a released object; all but the SOP class, which names a kind, are new values.
   std::string patient_code;
   std::string study_uid;
   std::string series_uid;
   std::string sop_instance_uid;
   std::string sop_class_uid;
-  std::string modality;
   uint64_t bytes_read = 0;
   uint64_t bytes_written = 0;
   DoneCounts done{};

@@ -17,6 +17,7 @@
 #include "services/deidentification/file_deidentifier.h"
 #include "services/deidentification/folder_run.h"
 #include "services/deidentification/release_check.h"
+#include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -45,6 +46,18 @@ Elements Image() {
           {0x00100020, {dicom::kLO, "A12"}},
           {0x0020000d, {dicom::kUI, "1.2.276.0.99.1.1.2"}},
           {0x0020000e, {dicom::kUI, "1.2.276.0.99.1.1.3"}}};
+}
+
+// Of `rows` by 8 pixels of 16 bits.
+Elements WithPixels(Elements image, uint16_t rows) {
+  auto number = [](uint16_t n) {
+    return std::string{static_cast<char>(n & 0xff), static_cast<char>(n >> 8)};
+  };
+  image[0x00280002] = {dicom::kUS, number(1)};
+  image[0x00280010] = {dicom::kUS, number(rows)};
+  image[0x00280011] = {dicom::kUS, number(8)};
+  image[0x00280100] = {dicom::kUS, number(16)};
+  return image;
 }
 
 std::string Object(const std::string& data_set, const char* syntax = kExplicitLittle) {
@@ -214,7 +227,7 @@ TEST_CASE("object: what cannot be read to its end is not released", "[deidentifi
   std::string pixels;
   REQUIRE(dicom::AppendElement(dicom::kPixelData, dicom::kOW, std::string(64, '\x11'), kExplicit,
                                pixels));
-  const std::string head = Encode(Image());
+  const std::string head = Encode(WithPixels(Image(), 4));
   CHECK(ReasonOfObject(Object(head + pixels)) == "");
   CHECK(ReasonOfObject(Object(head + pixels + std::string(16, '\0'))) == "");
   // The length says half of what there is.
@@ -252,7 +265,282 @@ TEST_CASE("object: a header made of identifiers or of creators takes no time",
   image = Image();
   image[0x00081115] = {dicom::kSQ, item};
   CHECK(ReasonOfObject(Object(Encode(image))) == "DATASET_MALFORMED");
+
+  // The same name again and again in an item, behind which a rule looks for the identifier.
+  std::string nested;
+  for (int i = 0; i < 100'000; ++i) nested += Written(0x00100010, dicom::kPN, "A");
+  item.clear();
+  dicom::AppendItem(nested, kExplicit, item);
+  image = Image();
+  image[0x00082218] = {dicom::kSQ, item};
+  CHECK(ReasonOfObject(Object(Encode(image))) == "DATASET_MALFORMED");
   CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(20));
+}
+
+TEST_CASE("object: elements of an item that do not ascend are not released", "[deidentification]") {
+  auto reason = [](const std::string& elements) {
+    std::string item;
+    dicom::AppendItem(elements, kExplicit, item);
+    Elements image = Image();
+    image[0x00082218] = {dicom::kSQ, item};
+    return ReasonOfObject(Object(Encode(image)));
+  };
+  const std::string value = Written(0x00080100, dicom::kSH, "T-D1100");
+  const std::string scheme = Written(0x00080102, dicom::kSH, "SRT");
+  CHECK(reason(value + scheme) == "");
+  CHECK(reason(scheme + value) == "DATASET_MALFORMED");
+  CHECK(reason(value + value) == "DATASET_MALFORMED");
+}
+
+TEST_CASE("object: an identity under the standard's root is replaced everywhere",
+          "[deidentification]") {
+  Elements image = Image();
+  const std::string uid = "1.2.840.10008.19700312.12345";
+  image[0x00080018].second = uid;
+  image[0x00200052] = {dicom::kUI, "1.2.840.10008.79.555.12.34.1950"};
+  image[0x00200200] = {dicom::kUI, "1.2.840.10008.15.1.1"};
+  Run run = Through(Object(Encode(image)));
+  REQUIRE(run.outcome.reason == "");
+  CHECK_FALSE(absl::StrContains(run.bytes, uid));
+  CHECK_FALSE(absl::StrContains(run.bytes, "79.555"));
+  CHECK(
+      absl::StrContains(run.bytes, Written(0x00080018, dicom::kUI, run.outcome.sop_instance_uid)));
+  CHECK(absl::StrContains(run.bytes, Written(0x00200200, dicom::kUI, "1.2.840.10008.15.1.1")));
+}
+
+TEST_CASE("object: an attribute that names a class holds the UID of a public class",
+          "[deidentification]") {
+  for (const char* name : {"basic", "research"}) {
+    Deidentifier deidentifier(*LoadProfile(name), std::string(kProjectKeyBytes, 'k'));
+    Elements image = Image();
+    image[0x00081150] = {dicom::kUI, "Zqi Dr Hansen 12.3.1950"};
+    CHECK_FALSE(absl::StrContains(Through(Object(Encode(image)), deidentifier).bytes, "Hansen"));
+    image[0x00081150] = {dicom::kUI, "1.3.12.2.1107.79.555.12.34"};
+    CHECK_FALSE(absl::StrContains(Through(Object(Encode(image)), deidentifier).bytes, "79.555"));
+    image[0x00081150] = {dicom::kUI, kCt};
+    CHECK(absl::StrContains(Through(Object(Encode(image)), deidentifier).bytes,
+                            Written(0x00081150, dicom::kUI, kCt)));
+  }
+}
+
+TEST_CASE("object: what stays because it is a number or a time is one", "[deidentification]") {
+  auto put = [](dicom::Tag tag, dicom::Vr vr, std::string value) {
+    Elements image = WithPixels(Image(), 4);
+    image[tag] = {vr, std::move(value)};
+    Run run = Through(Object(Encode(image)));
+    REQUIRE(run.outcome.reason == "");
+    return run.bytes;
+  };
+  const std::string text = "Dr Zqmuster, Bern 079 555 12 34 ";
+  const struct {
+    dicom::Tag tag;
+    dicom::Vr vr;
+  } kPlaces[] = {
+      {0x00280002, dicom::kUS},             // samples per pixel
+      {0x00280002, dicom::kUN},             // the same under another name
+      {0x00280002, dicom::Code('Z', 'Z')},  // and under a VR that is none
+      {0x00280106, dicom::kOB},             // smallest pixel value
+      {0x00280030, dicom::kOB},             // pixel spacing, a DS
+      {0x00280009, dicom::kAT},             // frame increment pointer
+      {0x00189087, dicom::Code('F', 'D')},  // diffusion b-value
+      {0x00283006, dicom::kOW},             // LUT data
+      {0x00281201, dicom::kOW},             // palette
+      {0x00080030, dicom::kTM},             // study time
+      {0x00200013, dicom::kIS},             // instance number
+      {0x00080106, dicom::kDT},             // version of a context group, kept by the table
+  };
+  for (const auto& place : kPlaces) {
+    INFO(std::hex << place.tag);
+    CHECK_FALSE(absl::StrContains(put(place.tag, place.vr, text), "Zqmuster"));
+  }
+  CHECK_FALSE(absl::StrContains(put(0x00080030, dicom::kTM, "19700312"), "19700312"));
+  CHECK_FALSE(absl::StrContains(put(0x00080030, dicom::kTM, "101010\\19700312"), "19700312"));
+  CHECK(absl::StrContains(put(0x00080030, dicom::kTM, "101010.25"),
+                          Written(0x00080030, dicom::kTM, "101010.25")));
+  const std::string signed_number("\xff\xff", 2);
+  CHECK(absl::StrContains(put(0x00280106, dicom::Code('S', 'S'), signed_number),
+                          Written(0x00280106, dicom::Code('S', 'S'), signed_number)));
+  // A name is no text of a machine's.
+  CHECK_FALSE(absl::StrContains(put(0x00080070, dicom::kPN, "Zqmuster^Jan"), "Zqmuster"));
+  CHECK_FALSE(absl::StrContains(put(0x00080100, dicom::kSH, "Zqmuster 1950"), "Zqmuster"));
+  CHECK_FALSE(absl::StrContains(put(0x00181020, dicom::kLO, "Sw 079 555 12 34"), "555"));
+  // The length of something else.
+  CHECK_FALSE(absl::StrContains(put(0x00080001, dicom::kUL, "abcd"), "abcd"));
+}
+
+TEST_CASE("object: coded strings hold no dates, telephone numbers and names of places",
+          "[deidentification]") {
+  auto put = [](dicom::Tag tag, const char* value) {
+    Elements image = Image();
+    image[tag] = {dicom::kCS, value};
+    Run run = Through(Object(Encode(image)));
+    REQUIRE(run.outcome.reason == "");
+    return run.bytes;
+  };
+  CHECK_FALSE(absl::StrContains(put(0x00180015, "DR ZQMUSTER BERN"), "ZQMUSTER"));
+  CHECK_FALSE(absl::StrContains(put(0x00180015, "ZQMUSTER"), "ZQMUSTER"));
+  CHECK_FALSE(absl::StrContains(put(0x00180015, "079 555 12 34"), "555"));
+  std::string bytes = put(0x00080008, "ORIGINAL\\PRIMARY\\AXIAL\\19700312");
+  CHECK(absl::StrContains(bytes, Written(0x00080008, dicom::kCS, "ORIGINAL\\PRIMARY\\AXIAL\\")));
+  CHECK(absl::StrContains(put(0x00180022, "HELICAL MODE"),
+                          Written(0x00180022, dicom::kCS, "HELICAL MODE")));
+}
+
+TEST_CASE("object: pixels are those of the image and nothing else", "[deidentification]") {
+  auto reason = [](const Elements& image, size_t bytes) {
+    return ReasonOfObject(
+        Object(Encode(image) + Written(dicom::kPixelData, dicom::kOW, std::string(bytes, 'z'))));
+  };
+  CHECK(reason(WithPixels(Image(), 4), 64) == "");
+  CHECK(reason(WithPixels(Image(), 4), 66) == "PIXELS_TOO_LONG");
+  CHECK(reason(WithPixels(Image(), 4), 96) == "PIXELS_TOO_LONG");
+  CHECK(reason(Image(), 64) == "PIXELS_TOO_LONG");
+  Elements frames = WithPixels(Image(), 4);
+  frames[0x00280008] = {dicom::kIS, "2"};
+  CHECK(reason(frames, 128) == "");
+  frames[0x00280008] = {dicom::kIS, "-1"};
+  CHECK(reason(frames, 128) == "PIXELS_TOO_LONG");
+  frames[0x00280008] = {dicom::kIS, "18446744073709551615"};
+  CHECK(reason(frames, 128) == "PIXELS_TOO_LONG");
+  // One bit per pixel, and half of the chroma.
+  Elements bits = WithPixels(Image(), 1);
+  bits[0x00280100].second = std::string("\1\0", 2);
+  CHECK(reason(bits, 2) == "");
+  CHECK(reason(bits, 4) == "PIXELS_TOO_LONG");
+  Elements colour = WithPixels(Image(), 2);
+  colour[0x00280002].second = std::string("\3\0", 2);
+  colour[0x00280004] = {dicom::kCS, "YBR_FULL_422"};
+  colour[0x00280100].second = std::string("\10\0", 2);
+  CHECK(reason(colour, 32) == "");
+  CHECK(reason(colour, 48) == "");
+  CHECK(reason(colour, 40) == "PIXELS_TOO_LONG");
+  // Pixels that no image has.
+  Elements nested = Image();
+  nested[0x00082218] = {dicom::kSQ, Item({{dicom::kPixelData, {dicom::kOW, "Zqnested"}}})};
+  Run run = Through(Object(Encode(nested)));
+  REQUIRE(run.outcome.reason == "");
+  CHECK_FALSE(absl::StrContains(run.bytes, "Zqnested"));
+  // An overlay in bits of the pixels, however its attributes are written.
+  Elements overlay = Image();
+  overlay[0x60000100] = {dicom::kUS, std::string("\20\0", 2)};
+  CHECK(ReasonOfObject(Object(Encode(overlay))) == "OVERLAY_IN_PIXELS");
+  overlay = Image();
+  overlay[0x60000102] = {dicom::kUL, std::string("\14\0\0\0", 4)};
+  CHECK(ReasonOfObject(Object(Encode(overlay))) == "OVERLAY_IN_PIXELS");
+}
+
+TEST_CASE("object: only reviewed kinds of objects are released without a look",
+          "[deidentification]") {
+  const std::string root = "1.2.840.10008.5.1.4.1.1.";
+  auto reason = [](const std::string& sop_class, Elements more = {},
+                   const Deidentifier& deidentifier = Research()) {
+    Elements image = Image();
+    image[0x00080016].second = sop_class;
+    for (auto& [tag, element] : more) image[tag] = element;
+    return Through(Object(Encode(image)), deidentifier).outcome.reason;
+  };
+  for (const char* reviewed : {"2", "2.1", "4", "4.1", "128", "130", "481.2", "481.3", "481.5",
+                               "66.4", "66.1", "30", "88.33", "11.1"}) {
+    INFO(reviewed);
+    CHECK(reason(root + reviewed) == "");
+  }
+  const Elements no_text = {{0x00280301, {dicom::kCS, "NO"}}};
+  for (const char* shows_text : {"1", "1.1", "1.2", "12.1", "12.2", "20", "7", "7.4", "6.1",
+                                 "77.1.6", "77.1.5.1", "481.1"}) {
+    INFO(shows_text);
+    CHECK(reason(root + shows_text) == "POSSIBLE_BURNED_IN_TEXT");
+    CHECK(reason(root + shows_text, no_text) == "");
+  }
+  for (const std::string& unknown :
+       {std::string("1.2.3.4.5.6.7"), root + "999", root + "66", root + "9.1.1", root + "2.79",
+        std::string("1.2.840.10008.1.1")}) {
+    INFO(unknown);
+    CHECK(reason(unknown) == "SOP_CLASS_NOT_REVIEWED");
+    CHECK(reason(unknown, no_text) == "SOP_CLASS_NOT_REVIEWED");
+  }
+  // A picture of paper, or of a screen, under the name of a CT.
+  CHECK(reason(kCt, {{0x00080064, {dicom::kCS, "SD"}}}) == "POSSIBLE_BURNED_IN_TEXT");
+  CHECK(reason(kCt, {{0x00080064, {dicom::kCS, "SD"}}, {0x00280301, {dicom::kCS, "NO"}}}) ==
+        "POSSIBLE_BURNED_IN_TEXT");
+  CHECK(reason(kCt, {{0x00080064, {dicom::kCS, "DV"}}}) == "POSSIBLE_BURNED_IN_TEXT");
+  CHECK(reason(kCt, {{0x00080064, {dicom::kCS, "SYN"}}}) == "");
+  // What a site has reviewed itself.
+  Profile mine = *ParseProfile(R"({"name": "mine", "base": "research",
+      "sopClasses": ["1.2.3.4.5.6.7", "1.2.840.10008.5.1.4.1.1.1"]})");
+  Deidentifier listed(mine, std::string(kProjectKeyBytes, 'k'));
+  CHECK(reason("1.2.3.4.5.6.7", {}, listed) == "");
+  CHECK(reason(root + "1", {}, listed) == "");
+  CHECK(reason(root + "1", {{0x00280301, {dicom::kCS, "YES"}}}, listed) == "BURNED_IN_TEXT");
+  CHECK(reason(root + "1.1", {}, listed) == "POSSIBLE_BURNED_IN_TEXT");
+  Elements image = Image();
+  image[0x00080016].second = "1.2.3.4.5.6.7";
+  CHECK(absl::StrContains(Through(Object(Encode(image)), listed).bytes,
+                          Written(0x00080016, dicom::kUI, "1.2.3.4.5.6.7")));
+}
+
+// A content item of TID 1007.
+std::string ContentItem(const char* type, const char* code, const Elements& value) {
+  Elements item = value;
+  item[0x0040a040] = {dicom::kCS, type};
+  item[0x0040a043] = {dicom::kSQ, Item({{0x00080100, {dicom::kSH, code}},
+                                        {0x00080102, {dicom::kSH, "DCM"}},
+                                        {0x00080104, {dicom::kLO, "Zqmeaning"}}})};
+  return Item(item);
+}
+
+std::string Measured(const char* value, const char* unit) {
+  return Item(
+      {{0x004008ea,
+        {dicom::kSQ, Item({{0x00080100, {dicom::kSH, unit}}, {0x00080102, {dicom::kSH, "UCUM"}}})}},
+       {0x0040a30a, {dicom::kDS, value}}});
+}
+
+TEST_CASE("object: a report tells no age above 90 and no date of birth", "[deidentification]") {
+  auto report = [](const std::string& items, const char* profile = "research") {
+    Elements object = Image();
+    object[0x00080016].second = "1.2.840.10008.5.1.4.1.1.88.33";
+    object[0x00080060].second = "SR";
+    object[0x0040a730] = {dicom::kSQ, items};
+    Deidentifier deidentifier(*LoadProfile(profile), std::string(kProjectKeyBytes, 'k'));
+    Run run = Through(Object(Encode(object)), deidentifier);
+    REQUIRE(run.outcome.reason == "");
+    return run.bytes;
+  };
+  auto age = [&](const char* value, const char* unit, const char* code = "121033",
+                 const char* profile = "research") {
+    return report(ContentItem("NUM", code, {{0x0040a300, {dicom::kSQ, Measured(value, unit)}}}),
+                  profile);
+  };
+  auto number = [](const char* value) { return Written(0x0040a30a, dicom::kDS, value); };
+  CHECK(absl::StrContains(age("97", "a"), number("90")));
+  CHECK(absl::StrContains(age("54", "a"), number("54")));
+  CHECK(absl::StrContains(age("1164", "mo"), number("1080")));
+  CHECK(absl::StrContains(age("35430", "d"), number("32872")));
+  // In a unit that nobody knows, and where the profile keeps no ages.
+  CHECK_FALSE(absl::StrContains(age("97", "years"), number("97")));
+  CHECK_FALSE(absl::StrContains(age("54", "a", "121033", "basic"), number("54")));
+  // Under another name, and another number in the same report.
+  CHECK(absl::StrContains(age("97", "a", "111111"), number("90")));
+  CHECK(absl::StrContains(age("97", "mm", "121206"), number("97")));
+
+  const int days = Research().pseudonym_keys().DateOffsetDays("A12");
+  const std::string shifted = *ShiftDates("19230505", days);
+  auto date = [&](const char* code) {
+    return report(ContentItem("DATE", code, {{0x0040a121, {dicom::kDA, "19230505"}}}));
+  };
+  CHECK_FALSE(absl::StrContains(date("121031"), shifted));
+  CHECK_FALSE(absl::StrContains(date("121031"), "19230505"));
+  CHECK(absl::StrContains(date("111060"), shifted));  // date of a study
+  // A second item is not taken for the first.
+  const std::string both = ContentItem("DATE", "121031", {{0x0040a121, {dicom::kDA, "19230505"}}}) +
+                           ContentItem("DATE", "111060", {{0x0040a121, {dicom::kDA, "19230506"}}});
+  CHECK(absl::StrContains(report(both), *ShiftDates("19230506", days)));
+  const std::string text = report(
+      ContentItem("TEXT", "121071",
+                  {{0x0040a160, {dicom::kUT, "patient 97 years old phone 079 555 12 34 male"}}}));
+  CHECK(absl::StrContains(text, "patient old male"));
+  CHECK_FALSE(absl::StrContains(text, "97"));
+  CHECK_FALSE(absl::StrContains(text, "555"));
 }
 
 TEST_CASE("search: every string is found where it stands alone, however many there are",

@@ -53,6 +53,11 @@ class Run {
   }
 
   absl::StatusOr<FolderRunReport> Execute() {
+    // Tables first: what is wrong with their output is said before the objects' work.
+    {
+      base::MutexLock lock(mutex_);
+      RETURN_IF_ERROR(Tables());
+    }
     int jobs = std::clamp(options_.jobs, 1, 256);
     std::vector<std::thread> threads;
     for (int i = 1; i < jobs; ++i) threads.emplace_back([this] { Work(); });
@@ -60,7 +65,6 @@ class Run {
     for (std::thread& thread : threads) thread.join();
     base::MutexLock lock(mutex_);
     RETURN_IF_ERROR(fatal_);
-    RETURN_IF_ERROR(Tables());
     std::sort(report_.quarantine.begin(), report_.quarantine.end(),
               [](const auto& a, const auto& b) {
                 return std::tie(a.index, a.line) < std::tie(b.index, b.line);
@@ -167,6 +171,7 @@ class Run {
           ASSIGN_OR_RETURN(sealed, Seal(files_[index], options_.quarantine_folder,
                                         deidentifier_.project_keys()));
         }
+        if (table.ok()) report_.rows_read += table->rows;
         Quarantine({index, reason, 0, sealed});
         continue;
       }

@@ -51,8 +51,9 @@ struct FolderRunReport {
 };
 
 // Errors: NOT_FOUND (FILE_NOT_FOUND) for an input that is not there, INVALID_ARGUMENT
-// (OUTPUT_IN_INPUT), CANCELLED (INTERRUPTED), RESOURCE_EXHAUSTED (DISK_FULL), PERMISSION_DENIED for
-// the output. Objects released before an error stay: each is whole.
+// (OUTPUT_IN_INPUT), ALREADY_EXISTS (OUTPUT_EXISTS) for another clinical.csv in the output, before
+// any object is read; CANCELLED (INTERRUPTED), RESOURCE_EXHAUSTED (DISK_FULL), PERMISSION_DENIED
+// for the output. Objects released before an error stay: each is whole.
 absl::StatusOr<FolderRunReport> RunFolders(const Deidentifier& deidentifier,
                                            const FolderRunOptions& options);
 

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/deidentification/folder_run.h"
 
+#include <sys/resource.h>
+
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <csignal>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/civil_time.h"
 #include "libs/base/files.h"
+#include "libs/dicom/file_meta.h"
+#include "libs/dicom/rewriter.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "libs/testing/test_data.h"
@@ -68,31 +78,104 @@ TEST_CASE("run: every file of the zoo ends released or quarantined", "[deidentif
   }
 }
 
-TEST_CASE("run: a file cut anywhere is quarantined or its clean part is whole, and never crashes",
-          "[deidentification]") {
+// The bytes of each top-level element of a DICOM file, pixels included; nothing when any of it
+// cannot be read to its end.
+std::optional<std::map<dicom::Tag, std::string>> ElementsOf(absl::string_view bytes) {
+  dicom::FileMeta meta;
+  if (dicom::ReadFileMeta(bytes, /*complete=*/true, meta) != dicom::Step::kOk) return std::nullopt;
+  std::map<dicom::Tag, std::string> out;
+  for (size_t offset = meta.data_set; offset < bytes.size();) {
+    dicom::Element element;
+    size_t end = 0;
+    if (dicom::ReadElement(bytes, offset, meta.syntax.encoding, element) != dicom::Step::kOk ||
+        dicom::FindEnd(bytes, element, meta.syntax.encoding, end) != dicom::Step::kOk) {
+      return std::nullopt;
+    }
+    out[element.tag] = std::string(bytes.substr(offset, end - offset));
+    offset = end;
+  }
+  return out;
+}
+
+TEST_CASE(
+    "run: a file cut anywhere is quarantined, or cut between two elements and otherwise whole",
+    "[deidentification]") {
   std::string zoo = testing::TestData("dicom-zoo");
   if (zoo.empty()) {
     WARN("the shared test data is not here: nothing was cut");
     return;
   }
   Deidentifier research = Research();
-  struct Null final : ObjectSink {
-    absl::Status Begin(const Outcome&) override { return absl::OkStatus(); }
-    absl::Status Append(absl::string_view) override { return absl::OkStatus(); }
-  } sink;
   StreamDeidentifier stream(research);
+  struct {
+    std::string bytes;
+    Outcome outcome;
+  } run;
+  auto deidentify = [&](absl::string_view content) {
+    struct Keep final : ObjectSink {
+      explicit Keep(std::string& target) : bytes(target) {}
+      absl::Status Begin(const Outcome&) override { return absl::OkStatus(); }
+      absl::Status Append(absl::string_view part) override {
+        bytes.append(part.data(), part.size());
+        return absl::OkStatus();
+      }
+      std::string& bytes;
+    };
+    run.bytes.clear();
+    Keep sink(run.bytes);
+    stream.Start(&sink, /*release_unchecked_pixels=*/true);
+    REQUIRE_OK(stream.Feed(content));
+    REQUIRE_VALUE(run.outcome, stream.Finish());
+  };
+  int released = 0;
   for (const char* name : {"liver_deflate.dcm", "explicit_VR-UN.dcm", "693_J2KR.dcm",
                            "emri_small_big_endian.dcm", "bad_sequence.dcm"}) {
     REQUIRE_VALUE(std::string content, base::ReadFile(absl::StrCat(zoo, "/", name)));
-    size_t step = std::max<size_t>(1, content.size() / 400);
-    for (size_t size = 0; size < content.size(); size += step) {
-      stream.Start(&sink);
-      REQUIRE_OK(stream.Feed(absl::string_view(content).substr(0, size)));
-      REQUIRE_VALUE(Outcome outcome, stream.Finish());
+    deidentify(content);
+    const bool whole_released = run.outcome.released;
+    std::optional<std::map<dicom::Tag, std::string>> whole;
+    if (whole_released) {
+      whole = ElementsOf(run.bytes);
+      REQUIRE(whole.has_value());
+    }
+    // Every byte of the header, where the structure is, and some of the pixels.
+    dicom::FileMeta meta;
+    REQUIRE(dicom::ReadFileMeta(content, true, meta) == dicom::Step::kOk);
+    std::set<size_t> sizes, boundaries;
+    for (size_t size = 0; size < content.size();
+         size += std::max<size_t>(1, content.size() / 400)) {
+      sizes.insert(size);
+    }
+    for (size_t offset = meta.data_set; offset < content.size();) {
+      dicom::Element element;
+      size_t end = 0;
+      if (dicom::ReadElement(content, offset, meta.syntax.encoding, element) != dicom::Step::kOk ||
+          dicom::FindEnd(content, element, meta.syntax.encoding, end) != dicom::Step::kOk) {
+        break;
+      }
+      boundaries.insert(end);
+      for (size_t size : {offset + 3, offset + 7, end - 1, end}) {
+        if (size < content.size()) sizes.insert(size);
+      }
+      offset = end;
+    }
+    for (size_t size : sizes) {
       INFO(name << " cut at " << size);
-      CHECK(outcome.released != !outcome.reason.empty());
+      deidentify(absl::string_view(content).substr(0, size));
+      CHECK(run.outcome.released != !run.outcome.reason.empty());
+      if (!run.outcome.released) continue;
+      ++released;
+      CHECK(boundaries.count(size) == 1);
+      REQUIRE(whole.has_value());
+      std::optional<std::map<dicom::Tag, std::string>> part = ElementsOf(run.bytes);
+      REQUIRE(part.has_value());
+      for (const auto& [tag, bytes] : *part) {
+        CHECK(whole->count(tag) == 1);
+        CHECK(((*whole)[tag] == bytes));
+      }
     }
   }
+  CHECK(released > 0);
 }
 
 TEST_CASE("run: the same bytes whatever the size of the parts they come in", "[deidentification]") {
@@ -111,7 +194,7 @@ TEST_CASE("run: the same bytes whatever the size of the parts they come in", "[d
     std::string content;
   };
   StreamDeidentifier stream(research);
-  for (const char* name : {"liver_deflate.dcm", "explicit_VR-UN.dcm", "693_J2KR.dcm",
+  for (const char* name : {"liver_deflate.dcm", "693_UNCR.dcm", "693_J2KR.dcm",
                            "MR-SIEMENS-DICOM-WithOverlays.dcm", "liver_nonbyte_aligned_rle.dcm"}) {
     REQUIRE_VALUE(std::string content, base::ReadFile(absl::StrCat(zoo, "/", name)));
     std::set<std::string> outputs;
@@ -216,7 +299,8 @@ TEST_CASE("run: on real studies, twice gives the same bytes, a right manifest an
   REQUIRE_REASON(ReadManifest(forged), absl::StatusCode::kDataLoss, "MANIFEST_SIGNATURE");
 }
 
-TEST_CASE("run: a full disk and outputs among the inputs are told", "[deidentification]") {
+TEST_CASE("run: outputs among the inputs and inputs that are not there are told",
+          "[deidentification]") {
   testing::TemporaryFolder folder;
   REQUIRE_OK(base::MakeDirectories(folder / "in"));
   Deidentifier research = Research();
@@ -224,6 +308,122 @@ TEST_CASE("run: a full disk and outputs among the inputs are told", "[deidentifi
                  absl::StatusCode::kInvalidArgument, "OUTPUT_IN_INPUT");
   REQUIRE_REASON(RunFolders(research, Options(folder / "none", folder / "out")),
                  absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
+}
+
+TEST_CASE("run: a full disk ends it and leaves whole files only", "[deidentification]") {
+  std::string zoo = testing::TestData("dicom-zoo");
+  if (zoo.empty()) {
+    WARN("the shared test data is not here: no disk was filled");
+    return;
+  }
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(base::MakeDirectories(folder / "in"));
+  // In the order of their names: one that fits, then two that do not.
+  fs::copy(zoo + "/liver_deflate.dcm", folder / "in/1.dcm");
+  fs::copy(zoo + "/693_UNCR.dcm", folder / "in/2.dcm");
+  fs::copy(zoo + "/MR-SIEMENS-DICOM-WithOverlays.dcm", folder / "in/3.dcm");
+  Deidentifier research = Research();
+  FolderRunOptions options = Options(folder / "in", folder / "out");
+  options.jobs = 1;
+  // A limit on the size of files fails a write half-way, as a full disk does.
+  struct rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  auto* old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit low = before;
+  low.rlim_cur = 200'000;
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &low) == 0);
+  absl::StatusOr<FolderRunReport> report = RunFolders(research, options);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, old_handler);
+  REQUIRE_REASON(report, absl::StatusCode::kResourceExhausted, "DISK_FULL");
+  REQUIRE_VALUE(std::vector<std::string> files, base::ListFiles(folder / "out"));
+  CHECK(files.size() == 1);
+  // With room again it goes on, and what is there already stays.
+  REQUIRE_VALUE(FolderRunReport again, RunFolders(research, options));
+  CHECK(again.released == 3);
+  CHECK(CountFiles(folder / "out") == 3);
+}
+
+TEST_CASE("run: another clinical table in the output is told before any object is read",
+          "[deidentification]") {
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(base::MakeDirectories(folder / "in/a"));
+  REQUIRE_OK(base::MakeDirectories(folder / "in/b"));
+  REQUIRE_OK(base::MakeDirectories(folder / "out"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "in/a/clinical.csv", "patient_id,sex\nP1,F\n"));
+  REQUIRE_OK(
+      base::WriteFileAtomically(folder / "in/b/clinical.csv", "patient_id,stage\nP1,IV\nP2,I\n"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "in/x.dcm", "no object"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "out/clinical.csv", "patient_id\n"));
+  Deidentifier research = Research();
+  FolderRunOptions options = Options(folder / "in", folder / "out");
+  options.jobs = 1;
+  uint64_t objects = 0;
+  options.progress = [&](uint64_t files, uint64_t) { objects += files; };
+  REQUIRE_REASON(RunFolders(research, options), absl::StatusCode::kAlreadyExists, "OUTPUT_EXISTS");
+  CHECK(objects == 0);
+  options.overwrite = true;
+  REQUIRE_VALUE(FolderRunReport report, RunFolders(research, options));
+  CHECK(report.rows_read == 3);
+  CHECK(report.rows_released == 1);
+  CHECK(objects == 1);
+}
+
+TEST_CASE("release check: who signed is told only when there is something to compare with",
+          "[deidentification]") {
+  testing::TemporaryFolder folder;
+  REQUIRE_OK(base::MakeDirectories(folder / "out"));
+  REQUIRE_OK(base::WriteFileAtomically(folder / "out/clinical.csv", "patient_id\n"));
+  Deidentifier research = Research();
+  auto write = [&](const std::string& content, const crypto::PrivateKey& key) {
+    Manifest manifest = NewManifest(research, "p");
+    ManifestEntry entry;
+    entry.path = "clinical.csv";
+    entry.sha256 = crypto::Sha256Hex(content);
+    entry.bytes = content.size();
+    entry.table = true;
+    manifest.entries = {entry};
+    REQUIRE_OK(base::WriteFileAtomically(folder / "out/clinical.csv", content));
+    REQUIRE_OK(base::WriteFileAtomically(folder / "manifest", WriteManifest(manifest, key)));
+  };
+  const crypto::PrivateKey ours = ManifestKey(research.project_keys());
+  ReleaseCheckOptions check;
+  check.folder = folder / "out";
+  check.manifest_path = folder / "manifest";
+  write("patient_id\nA\n", ours);
+  REQUIRE_VALUE(ReleaseReport unknown, CheckRelease(check));
+  CHECK_FALSE(unknown.signed_by_project);
+  check.public_key = ours.Public().Raw();
+  REQUIRE_VALUE(ReleaseReport right, CheckRelease(check));
+  CHECK(right.signed_by_project);
+  CHECK(right.findings.empty());
+  // Changed, and signed anew by somebody else.
+  write("patient_id\nB\n", ManifestKey(Keys(std::string(kProjectKeyBytes, 'x'))));
+  REQUIRE_REASON(CheckRelease(check), absl::StatusCode::kFailedPrecondition, "KEY_NOT_OF_MANIFEST");
+}
+
+TEST_CASE("release check: an object with ten thousand dates takes no time", "[deidentification]") {
+  testing::TemporaryFolder folder;
+  constexpr dicom::Encoding kExplicit{.explicit_vr = true, .big_endian = false};
+  std::string items;
+  for (int i = 0; i < 10'000; ++i) {
+    absl::CivilDay day = absl::CivilDay(1500, 1, 1) + 11 * i;
+    std::string element;
+    dicom::AppendElement(0x00080020, dicom::kDA,
+                         absl::StrFormat("%04d%02d%02d", day.year(), day.month(), day.day()),
+                         kExplicit, element);
+    dicom::AppendItem(element, kExplicit, items);
+  }
+  std::string object =
+      dicom::MakeFileMeta("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1");
+  dicom::AppendElement(0x00082218, dicom::kSQ, items, kExplicit, object);
+  dicom::AppendElement(0x00100020, dicom::kLO, "P1", kExplicit, object);
+  REQUIRE_OK(base::WriteFileAtomically(folder / "a.dcm", object));
+  Deidentifier research = Research();
+  auto started = std::chrono::steady_clock::now();
+  REQUIRE_VALUE(SourceIdentifiers identifiers, SourceIdentifiers::Read(folder / "a.dcm", research));
+  CHECK(identifiers.size() > 10'000);
+  CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(10));
 }
 
 }  // namespace

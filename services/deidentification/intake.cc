@@ -20,6 +20,14 @@
 namespace oncomesh::deidentification {
 namespace {
 
+// A table is text; a DICOM object without a preamble, too, has zero bytes early on.
+bool LooksLikeTable(absl::string_view part) {
+  part = part.substr(0, 4096);
+  return std::all_of(part.begin(), part.end(), [](unsigned char c) {
+    return c >= 0x20 || c == '\t' || c == '\r' || c == '\n';
+  });
+}
+
 // Makes the names in a folder durable.
 absl::Status SyncFolder(const std::string& path) {
   int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -113,12 +121,12 @@ absl::Status Intake::Reconcile() {
     // What it is shows in its first bytes; a file that does not open is listed all the same.
     bool dicom = true;
     int64_t bytes = 0;
-    absl::Status opened = UnsealFile(
-        path, deps_.deidentifier.project_keys().QuarantineKey(), [&](absl::string_view part) {
-          if (bytes == 0) dicom = part.size() >= 132 && part.substr(128, 4) == "DICM";
-          bytes += static_cast<int64_t>(part.size());
-          return absl::OkStatus();
-        });
+    absl::Status opened = UnsealFile(path, deps_.deidentifier.project_keys().QuarantineKey(),
+                                     [&](absl::string_view part) {
+                                       if (bytes == 0) dicom = !LooksLikeTable(part);
+                                       bytes += static_cast<int64_t>(part.size());
+                                       return absl::OkStatus();
+                                     });
     RETURN_IF_ERROR(deps_.store.AddQuarantined(
         {0, std::string(name), dicom ? ObjectKind::kDicom : ObjectKind::kClinicalTable,
          opened.ok() ? "UNLISTED" : base::ReasonOf(opened), bytes, deps_.clock.Now()}));

@@ -5,8 +5,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "libs/dicom/file_meta.h"
+#include "libs/dicom/uids.h"
+#include "services/deidentification/sop_classes.h"
 #include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
@@ -59,6 +62,20 @@ bool IsPersonName(Tag tag) {
 bool NamesClass(Tag tag) {
   const dicom::DictionaryEntry* entry = dicom::FindEntry(tag);
   return entry != nullptr && entry->names_class;
+}
+
+// A whole number in one of the binary VRs; 0 when it is none.
+uint64_t BinaryNumber(absl::string_view raw, bool big_endian) {
+  if (raw.size() == 2) return dicom::Load16(raw, 0, big_endian);
+  return raw.size() == 4 ? dicom::Load32(raw, 0, big_endian) : 0;
+}
+
+// Whether the pixels were made by a camera, a scanner or a screen.
+bool IsCaptured(absl::string_view conversion) {
+  for (absl::string_view kind : {"DV", "DI", "DF", "WSD", "SD", "SI", "DRW"}) {
+    if (conversion == kind) return true;
+  }
+  return false;
 }
 
 // The groups of letters and digits in `text` that a kept technical text must not have: of two
@@ -119,18 +136,27 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
     if ((dicom::Group(element.tag) & 0xff00) == 0x6000) {
       size_t index = (dicom::Group(element.tag) & 0xff) / 2;
       if (dicom::ElementOf(element.tag) == 0x3000) overlay_data[index] = true;
-      if (dicom::ElementOf(element.tag) == 0x0102 && raw.size() == 2) {
-        overlay_bits[index] = dicom::Load16(raw, 0, encoding.big_endian) != 0;
+      if (dicom::ElementOf(element.tag) == 0x0102 && raw.size() >= 2) {
+        const size_t low = encoding.big_endian ? raw.size() - 2 : 0;
+        overlay_bits[index] =
+            overlay_bits[index] || dicom::Load16(raw, low, encoding.big_endian) != 0;
+      }
+      // Bits Allocated of an overlay of its own is 1.
+      if (dicom::ElementOf(element.tag) == 0x0100 && raw.size() >= 2) {
+        const size_t low = encoding.big_endian ? raw.size() - 2 : 0;
+        overlay_bits[index] =
+            overlay_bits[index] || dicom::Load16(raw, low, encoding.big_endian) > 1;
       }
       continue;
     }
     absl::string_view value = dicom::Trimmed(raw);
     if (value.empty()) continue;
-    if (element.vr == dicom::kUI && !IsWellKnownUid(value) && !NamesClass(element.tag)) {
+    if (element.vr == dicom::kUI && !NamesClass(element.tag) &&
+        dicom::StandardUidKind(value) == dicom::UidKind::kNone) {
       out.uid_values.push_back(value);
     }
     if (IsIdentifier(element.tag)) out.identifier_values.push_back(value);
-    if (IsPersonName(element.tag)) out.name_values.push_back(value);
+    if (element.vr == dicom::kPN || IsPersonName(element.tag)) out.name_values.push_back(value);
     switch (element.tag) {
       case dicom::kSopClassUid:
         out.sop_class_uid = value;
@@ -156,6 +182,28 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
       case dicom::kIssuerOfPatientId:
         out.issuer = value;
         break;
+      case 0x00080064:
+        out.conversion_type = value;
+        break;
+      case 0x00280002:
+        out.samples = BinaryNumber(raw, encoding.big_endian);
+        break;
+      case 0x00280004:
+        out.chroma_halved = value == "YBR_FULL_422";
+        break;
+      case 0x00280008:
+        // What is no number leaves no image.
+        if (!absl::SimpleAtoi(value, &out.frames)) out.frames = 0;
+        break;
+      case 0x00280010:
+        out.rows = BinaryNumber(raw, encoding.big_endian);
+        break;
+      case 0x00280011:
+        out.columns = BinaryNumber(raw, encoding.big_endian);
+        break;
+      case 0x00280100:
+        out.bits_allocated = BinaryNumber(raw, encoding.big_endian);
+        break;
       case 0x00280301:
         out.burned_in = value;
         break;
@@ -172,7 +220,7 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
   return out;
 }
 
-absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_checked) {
+absl::string_view QuarantineReason(const ObjectHeader& header, bool listed, bool pixels_checked) {
   absl::string_view sop_class = header.sop_class_uid;
   if (sop_class.empty() || !IsUid(sop_class)) return "SOP_CLASS_MISSING";
   if (sop_class == "1.2.840.10008.1.3.10") return "MEDIA_DIRECTORY";
@@ -185,6 +233,8 @@ absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_check
   if (absl::StartsWith(sop_class, "1.2.840.10008.5.1.4.1.1.9.4.") || header.modality == "AU") {
     return "AUDIO";
   }
+  const SopClassReview review = listed ? SopClassReview::kReviewed : ReviewOf(sop_class);
+  if (review == SopClassReview::kNotReviewed) return "SOP_CLASS_NOT_REVIEWED";
   if (header.overlay_in_pixels) return "OVERLAY_IN_PIXELS";
   if (pixels_checked) return {};
   if (absl::EqualsIgnoreCase(header.burned_in, "YES")) return "BURNED_IN_TEXT";
@@ -193,26 +243,30 @@ absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_check
     kind = dicom::Trimmed(kind);
     if (kind == "LABEL" || kind == "OVERVIEW") return "SPECIMEN_LABEL";
   }
+  // A scanned document is a text, whatever its maker says of its pixels.
+  if (header.conversion_type == "SD") return "POSSIBLE_BURNED_IN_TEXT";
   if (absl::EqualsIgnoreCase(header.burned_in, "NO")) return {};
-  // Kinds of images that show text as a rule, unless the source says that this one does not:
-  // secondary captures, ultrasound, endoscopy and other photographs and videos, photographs and
-  // tomograms of the eye, which print the patient into their margin.
-  for (absl::string_view root :
-       {"1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.6.", "1.2.840.10008.5.1.4.1.1.3.",
-        "1.2.840.10008.5.1.4.1.1.77.1.1", "1.2.840.10008.5.1.4.1.1.77.1.2",
-        "1.2.840.10008.5.1.4.1.1.77.1.4", "1.2.840.10008.5.1.4.1.1.77.1.5"}) {
-    if (absl::StartsWith(sop_class, root)) {
-      absl::string_view rest = sop_class.substr(root.size());
-      if (rest.empty() || root.back() == '.' || rest[0] == '.') return "POSSIBLE_BURNED_IN_TEXT";
-    }
-  }
-  if (sop_class == "1.2.840.10008.5.1.4.1.1.6" || sop_class == "1.2.840.10008.5.1.4.1.1.3") {
-    return "POSSIBLE_BURNED_IN_TEXT";  // ultrasound, retired
+  if (review == SopClassReview::kMayShowText || IsCaptured(header.conversion_type)) {
+    return "POSSIBLE_BURNED_IN_TEXT";
   }
   for (absl::string_view kind : kinds) {
     if (absl::StrContains(absl::AsciiStrToUpper(kind), "SCREEN")) return "POSSIBLE_BURNED_IN_TEXT";
   }
   return {};
+}
+
+bool PixelsFit(const ObjectHeader& header, uint64_t length) {
+  // 2^64 bits are two exabytes: a larger product is no image.
+  uint64_t bits = 1;
+  for (uint64_t factor : {header.rows, header.columns, header.samples == 0 ? 1 : header.samples,
+                          header.frames, header.bits_allocated}) {
+    if (__builtin_mul_overflow(bits, factor, &bits)) return false;
+  }
+  auto is = [length](uint64_t bytes) { return length <= bytes + bytes % 2; };
+  const uint64_t bytes = bits / 8 + (bits % 8 != 0 ? 1 : 0);
+  // Some writers halve the chroma in name only.
+  if (header.chroma_halved && length < bytes) return is(bytes / 3 * 2);
+  return is(bytes);
 }
 
 bool CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary,

@@ -3,6 +3,7 @@
 // released at all, and which strings must not survive.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,13 @@ namespace oncomesh::deidentification {
 // Views into the header; trimmed.
 struct ObjectHeader {
   absl::string_view sop_class_uid, sop_instance_uid, study_uid, series_uid;
-  absl::string_view modality, image_type, burned_in;
+  absl::string_view modality, image_type, burned_in, conversion_type;
   absl::string_view patient_id, issuer;
   // An overlay that lives in unused bits of the pixels.
   bool overlay_in_pixels = false;
+  // Of the image; 0 where the header does not say.
+  uint64_t rows = 0, columns = 0, samples = 0, bits_allocated = 0, frames = 1;
+  bool chroma_halved = false;  // YBR_FULL_422: two samples of three are stored
   // CID 7050 codes of earlier de-identification, and its free texts.
   std::vector<std::string> method_codes;
   absl::string_view method_text;
@@ -36,8 +40,12 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
 bool IsIdentifier(dicom::Tag tag);
 
 // The reason for which the object must not be released, or empty. `pixels_checked`: see
-// StreamDeidentifier::Start.
-absl::string_view QuarantineReason(const ObjectHeader& header, bool pixels_checked);
+// StreamDeidentifier::Start. `listed`: the profile lists the SOP class.
+absl::string_view QuarantineReason(const ObjectHeader& header, bool listed, bool pixels_checked);
+
+// Whether native pixel data of `length` bytes are no more than the image that the header describes:
+// what stands behind an image no viewer shows and no person has looked at.
+bool PixelsFit(const ObjectHeader& header, uint64_t length);
 
 // Fills the words and strings that point at the patient. Words that `vocabulary` knows are not
 // searched for in the output: a patient called Bone would empty every bone window. False when there

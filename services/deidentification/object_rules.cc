@@ -2,15 +2,21 @@
 #include "services/deidentification/object_rules.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "libs/dicom/file_meta.h"
+#include "services/deidentification/value_forms.h"
 #include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
 namespace {
 
+using dicom::Tag;
 using dicom::Trimmed;
 using dicom::Vr;
 
@@ -43,32 +49,6 @@ bool IsSequence(const dicom::Element& element, Vr vr) {
          element.undefined();
 }
 
-// Numbers written as text hold nothing but numbers.
-bool IsNumberText(absl::string_view value) {
-  return std::all_of(value.begin(), value.end(), [](unsigned char c) {
-    return absl::ascii_isdigit(c) || c == '.' || c == '+' || c == '-' || c == 'e' || c == 'E' ||
-           c == '\\' || c == ' ' || c == '\0';
-  });
-}
-
-// One value of a coded string (PS3.5 6.2), with the punctuation that devices write into some. What
-// is none is a text in the wrong place.
-bool IsCodeString(absl::string_view value) {
-  value = Trimmed(value);
-  return value.size() <= 16 && std::all_of(value.begin(), value.end(), [](unsigned char c) {
-           return absl::ascii_isupper(c) || absl::ascii_isdigit(c) || c == ' ' || c == '_' ||
-                  c == '-' || c == '.' || c == '/' || c == '+';
-         });
-}
-
-// Times hold digits and their separators.
-bool IsTimeText(absl::string_view value) {
-  return std::all_of(value.begin(), value.end(), [](unsigned char c) {
-    return absl::ascii_isdigit(c) || c == ':' || c == '.' || c == '-' || c == '\\' || c == ' ' ||
-           c == '\0';
-  });
-}
-
 // Whether a word of `text` is one of `words`: a group of letters and digits, or the letters in it.
 bool HasWord(absl::string_view text, const IdentifyingWords& words) {
   if (words.empty()) return false;
@@ -85,6 +65,38 @@ bool HasWord(absl::string_view text, const IdentifyingWords& words) {
     }
   }
   return false;
+}
+
+constexpr Tag kConceptName = 0x0040a043;
+constexpr Tag kMeasuredValue = 0x0040a300;
+constexpr Tag kMeasurementUnits = 0x004008ea;
+constexpr Tag kCodeValue = 0x00080100;
+
+bool IsOneOf(absl::string_view value, std::initializer_list<absl::string_view> wanted) {
+  return std::find(wanted.begin(), wanted.end(), value) != wanted.end();
+}
+
+// Days of a UCUM unit of time that ages are told in; 0 for other units.
+double DaysOf(absl::string_view unit) {
+  if (IsOneOf(unit, {"a", "a_g", "a_j", "a_t"})) return 365.25;
+  if (IsOneOf(unit, {"mo", "mo_g", "mo_j", "mo_s"})) return 365.25 / 12;
+  if (unit == "wk") return 7;
+  return unit == "d" ? 1 : 0;
+}
+
+// Whether a value written as `element.vr` is of the kind that the dictionary has for it.
+bool IsOfKind(const dicom::Element& element, const dicom::DictionaryEntry& entry) {
+  if (element.vr == dicom::kUN) return true;
+  if (dicom::IsText(entry.vr) || dicom::IsText(element.vr)) {
+    // A name is a name wherever it stands.
+    return dicom::IsText(entry.vr) && dicom::IsText(element.vr) &&
+           (element.vr != dicom::kPN || entry.vr == dicom::kPN);
+  }
+  const bool table = element.tag == 0x00283006 || element.tag == 0x00281200;  // US or OW
+  if (dicom::NumberWidth(entry.vr) > 0 && !(table && element.vr == dicom::kOW)) {
+    return dicom::NumberWidth(element.vr) > 0;
+  }
+  return true;
 }
 
 // Values of the item's elements behind the present one: identifier of a patient and its issuer.
@@ -127,6 +139,7 @@ const std::string& UidMemo::Map(absl::string_view uid) {
 dicom::RewriteRules::Action ObjectRules::Decide(const dicom::Element& element,
                                                 absl::string_view value, const Place& place,
                                                 std::string& replacement) {
+  most_values_ = 0;
   if (dicom::IsPrivate(element.tag)) {
     Vr vr = dicom::kUN;
     Decision decision = decisions_.ForPrivate(place.creator, element.tag, vr);
@@ -146,12 +159,23 @@ dicom::RewriteRules::Action ObjectRules::Decide(const dicom::Element& element,
     if ((vr == dicom::kDS || vr == dicom::kIS) && !IsNumberText(value)) {
       return Count(Done::kPrivateRemoved, Action::kDrop);
     }
+    if (element.vr != dicom::kUN && dicom::NumberWidth(element.vr) > 0) vr = element.vr;
     Action action = Apply(decision, element, vr, value, replacement);
     return action == Action::kDrop ? action : Count(Done::kPrivateKept, action);
+  }
+  // The pixels of an icon, or of nothing that is known to have any: nobody has looked at them.
+  if (dicom::IsPixelData(element.tag) && place.depth > 0) {
+    return Count(Done::kRemoved, Action::kDrop);
   }
   Vr vr = element.vr;
   if (vr == dicom::kUN) vr = dicom::LookupVr(element.tag);
   Decision decision = decisions_.For(element.tag);
+  if (place.parent == kConceptName || place.parent == kMeasurementUnits) {
+    ReadConcept(element, value, place);
+  } else if (dicom::Group(element.tag) == 0x0040) {
+    Action action = Action::kDrop;
+    if (DecideSubjectValue(element, value, place, replacement, action)) return action;
+  }
   // A decision for a text must not be undone by calling the text a sequence, or the reverse.
   const dicom::DictionaryEntry* entry = dicom::FindEntry(element.tag);
   if (entry != nullptr && (entry->vr == dicom::kSQ) != IsSequence(element, vr) &&
@@ -164,12 +188,68 @@ dicom::RewriteRules::Action ObjectRules::Decide(const dicom::Element& element,
   if (decision.treatment == Treatment::kKeep && entry != nullptr && entry->vr != dicom::kSQ) {
     // What stays because its kind is harmless must be of its kind: not a text where the dictionary
     // has a number.
-    if (element.vr != dicom::kUN && dicom::IsText(element.vr) != dicom::IsText(entry->vr)) {
-      return Count(Done::kRemoved, Action::kDrop);
-    }
-    vr = entry->vr;
+    if (!IsOfKind(element, *entry)) return Count(Done::kRemoved, Action::kDrop);
+    most_values_ = entry->most_values;
+    if (dicom::NumberWidth(entry->vr) == 0 || element.vr == dicom::kUN) vr = entry->vr;
   }
   return Apply(decision, element, vr, value, replacement);
+}
+
+void ObjectRules::ReadConcept(const dicom::Element& element, absl::string_view value,
+                              const Place& place) {
+  // Code value, long code value, URN code value.
+  if (element.tag != kCodeValue && element.tag != 0x00080119 && element.tag != 0x00080120) return;
+  Item& item = items_[static_cast<size_t>(place.depth - 1)];
+  absl::string_view code = Trimmed(value);
+  if (place.parent == kMeasurementUnits) {
+    item.unit_days = DaysOf(code);
+    return;
+  }
+  // In DCM (PS3.16 TID 1007), LOINC and SNOMED CT.
+  item.birth_date = item.birth_date || IsOneOf(code, {"121031", "21112-8", "184099003"});
+  item.age = item.age || IsOneOf(code, {"121033", "30525-0", "21612-7", "397669002", "424144002"});
+}
+
+bool ObjectRules::DecideSubjectValue(const dicom::Element& element, absl::string_view value,
+                                     const Place& place, std::string& replacement, Action& action) {
+  Item& item = items_[static_cast<size_t>(place.depth)];
+  switch (element.tag) {
+    case kConceptName:
+      // A profile that removes it takes away what could be known of the value.
+      if (decisions_.For(element.tag).treatment == Treatment::kRemove) {
+        item.birth_date = item.age = true;
+      }
+      return false;
+    case 0x0040a120:  // date and time
+    case 0x0040a121:  // date
+    case 0x0040a13a:  // referenced date and time
+      // Shifted like every other date it would tell the age to the day, next to that of the study.
+      if (!item.birth_date) return false;
+      action = Count(Done::kRemoved, Action::kDrop);
+      return true;
+    case 0x0040a161:  // floating point value, and rational numerator
+    case 0x0040a162:
+    case 0x0040a30a:  // numeric value
+      break;
+    default:
+      return false;
+  }
+  const bool age = item.age || (place.parent == kMeasuredValue && place.depth > 0 &&
+                                items_[static_cast<size_t>(place.depth - 1)].age);
+  if (!age && item.unit_days == 0) return false;
+  double number = 0;
+  if (element.tag != 0x0040a30a || item.unit_days == 0 ||
+      !absl::SimpleAtod(Trimmed(value), &number) || !std::isfinite(number) ||
+      (age && !decisions_.retains_characteristics())) {
+    action = Count(Done::kRemoved, Action::kDrop);
+    return true;
+  }
+  // So many years are an age, whatever the item is called.
+  const double cap = kAgeCap * 365.25 / item.unit_days;
+  if (number < cap) return false;
+  replacement = absl::StrCat(static_cast<int>(cap));
+  action = Count(Done::kAgesCapped, Action::kReplace);
+  return true;
 }
 
 dicom::RewriteRules::Action ObjectRules::NestedPatient(const dicom::Element& element,
@@ -227,7 +307,7 @@ dicom::RewriteRules::Action ObjectRules::Apply(Decision decision, const dicom::E
         if (!first) replacement.push_back('\\');
         first = false;
         uid = Trimmed(uid);
-        if (uid.empty() || IsWellKnownUid(uid)) {
+        if (uid.empty() || KeepsUid(element.tag, uid)) {
           replacement.append(uid.data(), uid.size());
         } else {
           replacement += uids_.Map(uid);
@@ -287,17 +367,26 @@ dicom::RewriteRules::Action ObjectRules::Apply(Decision decision, const dicom::E
 dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Element& element, Vr vr,
                                                                absl::string_view value,
                                                                std::string& replacement) {
+  auto drop = [&] { return Count(Done::kRemoved, Action::kDrop); };
+  const size_t width = dicom::NumberWidth(vr);
+  if (width > 0 && !IsNumbers(value, width, most_values_)) return drop();
   switch (vr) {
     case dicom::kDS:
     case dicom::kIS:
       // Numbers by the dictionary and by their form mean what they mean.
-      return IsNumberText(value) ? Action::kKeep : Count(Done::kRemoved, Action::kDrop);
+      return IsNumberText(value) ? Action::kKeep : drop();
     case dicom::kTM:
-      return IsTimeText(value) ? Action::kKeep : Count(Done::kRemoved, Action::kDrop);
+      return IsTimeText(value) ? Action::kKeep : drop();
+    case dicom::kDA:
+      return ShiftDates(value, 0) ? Action::kKeep : drop();
+    case dicom::kDT:
+      return ShiftDateTimes(value, 0) ? Action::kKeep : drop();
+    case dicom::kUI:
+      return KeepClassUids(value, replacement);
     case dicom::kCS:
       for (absl::string_view one : absl::StrSplit(value, '\\')) {
-        if (!IsCodeString(one) || HasWord(one, context_.patient_words)) {
-          return TakeWordsOut(vr, value, replacement);
+        if (!IsCodeString(element.tag, one, vocabulary_) || HasWord(one, context_.patient_words)) {
+          return TakeWordsOut(element.tag, vr, value, replacement);
         }
       }
       break;
@@ -307,9 +396,14 @@ dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Elem
     case dicom::kLT:
     case dicom::kUT:
     case dicom::kUC:
-      if (!HasWord(value, context_.patient_words)) break;
-      return TakeWordsOut(vr, value, replacement);
+      // A code has no spaces, and no technical text a telephone number.
+      if (!HasWord(value, context_.patient_words) && !HasTellingNumbers(value) &&
+          (element.tag != kCodeValue || !absl::StrContains(Trimmed(value), ' '))) {
+        break;
+      }
+      return TakeWordsOut(element.tag, vr, value, replacement);
     default:
+      if (!dicom::IsText(vr) && ReadsAsText(value)) return drop();
       break;
   }
   if (!searching_) return Action::kKeep;
@@ -317,11 +411,30 @@ dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Elem
   if (context_.identifiers.Find(value, 0, shortest) == IdentifierSearch::kNoHit) {
     return Action::kKeep;
   }
-  if (vr == dicom::kCS) return Count(Done::kRemoved, Action::kDrop);
-  return TakeWordsOut(vr, value, replacement);
+  if (vr == dicom::kCS) return drop();
+  return TakeWordsOut(element.tag, vr, value, replacement);
 }
 
-dicom::RewriteRules::Action ObjectRules::TakeWordsOut(Vr vr, absl::string_view value,
+dicom::RewriteRules::Action ObjectRules::KeepClassUids(absl::string_view value,
+                                                       std::string& replacement) {
+  replacement.clear();
+  bool changed = false, first = true;
+  for (absl::string_view uid : absl::StrSplit(value, '\\')) {
+    if (!first) replacement.push_back('\\');
+    first = false;
+    uid = Trimmed(uid);
+    if (uid.empty() || IsPublicClassUid(uid) || decisions_.ListsSopClass(uid)) {
+      replacement.append(uid.data(), uid.size());
+      continue;
+    }
+    if (!IsUid(uid)) return Count(Done::kRemoved, Action::kDrop);
+    replacement += uids_.Map(uid);
+    changed = true;
+  }
+  return changed ? Count(Done::kUidsReplaced, Action::kReplace) : Action::kKeep;
+}
+
+dicom::RewriteRules::Action ObjectRules::TakeWordsOut(Tag tag, Vr vr, absl::string_view value,
                                                       std::string& replacement) {
   if (vr == dicom::kLO || vr == dicom::kSH) {
     replacement = vocabulary_.Clean(Trimmed(value), context_.identifying);
@@ -334,7 +447,7 @@ dicom::RewriteRules::Action ObjectRules::TakeWordsOut(Vr vr, absl::string_view v
   for (absl::string_view one : absl::StrSplit(value, '\\')) {
     if (!first) replacement.push_back('\\');
     first = false;
-    if (IsCodeString(one)) {
+    if (IsCodeString(tag, one, vocabulary_)) {
       if (HasWord(one, context_.patient_words)) continue;
       replacement.append(one.data(), one.size());
     } else {

@@ -76,16 +76,29 @@ class ObjectRules final : public dicom::RewriteRules {
 
   Action Decide(const dicom::Element& element, absl::string_view value, const Place& place,
                 std::string& replacement) override;
+  void BeginItem(int depth) override { items_[static_cast<size_t>(depth)] = Item(); }
 
   // Counts on from `done`. With `searching` every value that would be kept is searched for the
   // object's identifiers, and goes when it has one.
   void Restart(const DoneCounts& done, bool searching) {
     done_ = done;
     searching_ = searching;
+    items_[0] = Item();
   }
   const DoneCounts& done() const { return done_; }
 
  private:
+  // What the elements so far of an item say about its value (content items, PS3.3 C.17.3).
+  struct Item {
+    bool birth_date = false;  // its concept is the subject's date of birth
+    bool age = false;         // its concept is the subject's age
+    double unit_days = 0;     // of its measurement unit; 0: not of time
+  };
+
+  void ReadConcept(const dicom::Element& element, absl::string_view value, const Place& place);
+  // Of a value whose item makes it an age or a date of birth: true when `action` is what is done.
+  bool DecideSubjectValue(const dicom::Element& element, absl::string_view value,
+                          const Place& place, std::string& replacement, Action& action);
   Action Apply(Decision decision, const dicom::Element& element, dicom::Vr vr,
                absl::string_view value, std::string& replacement);
   // Of a name or identifier of a patient inside an item, which may be another one's.
@@ -93,8 +106,11 @@ class ObjectRules final : public dicom::RewriteRules {
                        std::string& replacement);
   Action KeepUnlessIdentifying(const dicom::Element& element, dicom::Vr vr, absl::string_view value,
                                std::string& replacement);
-  // For a text that has a word of the patient's.
-  Action TakeWordsOut(dicom::Vr vr, absl::string_view value, std::string& replacement);
+  // Of an attribute that names classes: what is not public may be an instance of anything.
+  Action KeepClassUids(absl::string_view value, std::string& replacement);
+  // For a text that has a word of the patient's, or is not of the form its kind has.
+  Action TakeWordsOut(dicom::Tag tag, dicom::Vr vr, absl::string_view value,
+                      std::string& replacement);
   Action Dummy(const dicom::Element& element, dicom::Vr vr, absl::string_view value,
                std::string& replacement);
   Action Count(Done what, Action action) {
@@ -109,6 +125,9 @@ class ObjectRules final : public dicom::RewriteRules {
   const ObjectContext& context_;
   UidMemo& uids_;
   bool searching_ = false;
+  size_t most_values_ = 0;  // of the present element
+  // Of the items around the present element, by depth.
+  std::array<Item, dicom::kMaxDepth + 1> items_{};
   DoneCounts done_{};
 };
 

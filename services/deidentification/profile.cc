@@ -12,6 +12,7 @@
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "services/deidentification/unlisted_attributes.h"
+#include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -62,6 +63,12 @@ constexpr Tag kDeviceKinds[] = {0x00081090, 0x00181020, 0x00181250, 0x00181251};
 constexpr Tag kDeviceNames[] = {0x00081010, 0x00181000};
 
 constexpr Tag kPatientBirthDate = 0x00100030;
+constexpr Tag kLengthToEnd = 0x00080001;
+// Dates of publishers, makers and source certificates, which are public or on record elsewhere:
+// shifted with the patient's they would tell the offset. Template (Local) Version, Product
+// Expiration DateTime, Source Strength Reference Date.
+constexpr Tag kPublicDates[] = {0x0040db06, 0x0040db07, 0x0044000b, 0x300a022c,
+                                0x00120086, 0x00120087, 0x00686226, 0x00686270};
 constexpr Tag kTextValue = 0x0040a160;
 // Selector AE Value to Selector Code Sequence Value and its kin, of hanging protocols.
 constexpr Tag kFirstSelectorValue = 0x0072005e;
@@ -69,6 +76,8 @@ constexpr Tag kLastSelectorValue = 0x00720083;
 // Ethnic group and the parameters on sex for clinical use.
 constexpr Tag kSpecialCategories[] = {0x00100043, 0x00100046, 0x00100047,
                                       0x00102160, 0x00102161, 0x00102162};
+
+bool IsDate(dicom::Vr vr) { return vr == dicom::kDA || vr == dicom::kDT; }
 
 absl::Status Invalid(absl::string_view field, absl::string_view what) {
   return base::Error(absl::StatusCode::kInvalidArgument, "PROFILE_INVALID",
@@ -131,6 +140,30 @@ absl::StatusOr<std::vector<Tag>> ReadTags(const json& list, absl::string_view fi
   return out;
 }
 
+// What a profile cannot keep: a date as it is tells the offset of all the patient's others, a UID
+// would differ from the file's own name for the object, and a name or the patient's identifier has
+// a code that the output's place has too.
+bool MayBeKept(Tag tag) {
+  const dicom::DictionaryEntry* entry = dicom::FindEntry(tag);
+  if (tag == dicom::kPatientId || dicom::IsPixelData(tag)) return false;
+  if (entry == nullptr) return true;
+  return !IsDate(entry->vr) && entry->vr != dicom::kPN && entry->vr != dicom::kAS &&
+         (entry->vr != dicom::kUI || entry->names_class);
+}
+
+absl::StatusOr<std::vector<std::string>> ReadUids(const json& list, absl::string_view field) {
+  if (!list.is_array()) return Invalid(field, "is not a list");
+  std::vector<std::string> out;
+  for (const json& item : list) {
+    if (!item.is_string() || !IsUid(item.get<std::string>())) {
+      return Invalid(field, "has an entry that is not a UID");
+    }
+    out.push_back(item.get<std::string>());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 absl::StatusOr<std::vector<std::string>> ReadWords(const json& list, absl::string_view field,
                                                    bool upper) {
   if (!list.is_array()) return Invalid(field, "is not a list");
@@ -179,8 +212,6 @@ Treatment FromRow(RowAction action) {
   }
   return Treatment::kRemove;
 }
-
-bool IsDate(dicom::Vr vr) { return vr == dicom::kDA || vr == dicom::kDT; }
 
 // Long text is not cleaned but treated as by the basic profile: its words tell too much together.
 // The one exception is the text of a content item, below.
@@ -269,6 +300,13 @@ absl::StatusOr<Profile> ParseProfile(absl::string_view text) {
       ASSIGN_OR_RETURN(out.table_columns, ReadWords(value, key, false));
     } else if (key == "keep") {
       ASSIGN_OR_RETURN(out.keep, ReadTags(value, key));
+      if (!std::all_of(out.keep.begin(), out.keep.end(), MayBeKept)) {
+        return Invalid(key,
+                       "names a date, an age, a UID, a name or the patient's identifier, which "
+                       "cannot be kept as they are; options shift, cap and code them");
+      }
+    } else if (key == "sopClasses") {
+      ASSIGN_OR_RETURN(out.sop_classes, ReadUids(value, key));
     } else if (key == "remove") {
       ASSIGN_OR_RETURN(out.remove, ReadTags(value, key));
     } else {
@@ -293,6 +331,7 @@ json ProfileJson(const Profile& profile) {
               {"homeIssuer", profile.home_issuer},
               {"words", profile.words},
               {"tableColumns", profile.table_columns},
+              {"sopClasses", profile.sop_classes},
               {"keep", TagList(profile.keep)},
               {"remove", TagList(profile.remove)}};
 }
@@ -335,12 +374,16 @@ Decisions::Decisions(const Profile& profile)
     : shift_dates_(profile.shift_dates),
       clean_descriptors_(profile.clean_descriptors),
       retain_characteristics_(profile.retain_patient_characteristics),
-      retain_safe_private_(profile.retain_safe_private) {
+      retain_safe_private_(profile.retain_safe_private),
+      sop_classes_(profile.sop_classes.begin(), profile.sop_classes.end()) {
   for (const RuleRow& row : RuleRows()) {
     if (row.mask == 0xffffffff) by_tag_[row.tag] = DecideRow(row, profile);
   }
   // The table allows a made-up date of birth; an empty one misleads nobody.
   by_tag_[kPatientBirthDate] = {Treatment::kEmpty, Treatment::kEmpty};
+  for (Tag tag : kPublicDates) by_tag_[tag].treatment = by_tag_[tag].fallback;
+  // Its number would be wrong.
+  by_tag_[kLengthToEnd] = {Treatment::kRemove, Treatment::kRemove};
   // Retained by no option here: special categories of personal data (GDPR, article 9) that no
   // study of images needs by default. A profile can name them in `keep`.
   for (Tag tag : kSpecialCategories) by_tag_[tag] = {Treatment::kRemove, Treatment::kRemove};

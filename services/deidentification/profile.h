@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -43,6 +44,9 @@ struct Profile {
   std::string home_issuer;
   // Words that descriptors may keep beside the built-in ones. Upper case.
   std::vector<std::string> words;
+  // SOP classes that are released beside the reviewed ones (sop_classes.h), private ones too: the
+  // site has looked at what its objects of them hold, pixels included.
+  std::vector<std::string> sop_classes;
   // Attributes with a decision of this profile's own.
   std::vector<dicom::Tag> keep;
   std::vector<dicom::Tag> remove;
@@ -102,6 +106,10 @@ class Decisions {
   // not know is removed.
   Decision For(dicom::Tag tag) const;
 
+  bool retains_characteristics() const { return retain_characteristics_; }
+  // Whether the profile lists this SOP class.
+  bool ListsSopClass(absl::string_view uid) const { return sop_classes_.count(uid) > 0; }
+
   // For a private attribute whose creator is known; kRemove unless the profile retains safe ones.
   // `vr` gets the VR the attribute is known by.
   Decision ForPrivate(absl::string_view creator, dicom::Tag tag, dicom::Vr& vr) const;
@@ -113,6 +121,7 @@ class Decisions {
   bool clean_descriptors_;
   bool retain_characteristics_;
   bool retain_safe_private_;
+  std::set<std::string, std::less<>> sop_classes_;
   std::unordered_map<dicom::Tag, Decision> by_tag_;
 };
 

@@ -17,6 +17,15 @@
 namespace oncomesh::deidentification {
 namespace {
 
+// What the research profile keeps as it is of the attributes in the table, besides times of day:
+// the versions of context groups, and characteristics of the patient.
+const std::set<dicom::Tag>& ResearchKeeps() {
+  static const auto* const kTags =
+      new std::set<dicom::Tag>{0x00080106, 0x00080107, 0x00100040, 0x00101020,
+                               0x00101030, 0x001021a0, 0x001021c0, 0x00102203};
+  return *kTags;
+}
+
 TEST_CASE("rules: every row of the vendored table has an action", "[deidentification]") {
   REQUIRE_VALUE(std::string csv,
                 base::ReadFile(testing::SourcePath("tools/codegen/data/ps315_e1_1_2025b.csv")));
@@ -43,9 +52,13 @@ TEST_CASE("rules: attributes that identify have a decision in every profile",
   for (const Profile& profile : BuiltInProfiles()) {
     Decisions decisions(profile);
     for (const RuleRow& row : RuleRows()) {
-      if (row.mask != 0xffffffff || profile.name == "research") continue;
+      if (row.mask != 0xffffffff) continue;
       INFO(profile.name << absl::StrFormat(" %08x", row.tag));
-      CHECK(decisions.For(row.tag).treatment != Treatment::kKeep);
+      // Patient's Birth Time, and a copy of any time.
+      const bool time_removed = row.tag == 0x00100032 || row.tag == 0x0072006b;
+      const bool kept = profile.name == "research" && !time_removed &&
+                        (row.vr == dicom::kTM || ResearchKeeps().count(row.tag) > 0);
+      CHECK((decisions.For(row.tag).treatment == Treatment::kKeep) == kept);
     }
     for (const dicom::DictionaryEntry& entry : dicom::AllEntries()) {
       INFO(profile.name << absl::StrFormat(" %08x", entry.tag));
@@ -67,6 +80,14 @@ TEST_CASE("rules: dates of a device are not shifted with the patient's", "[deide
   CHECK(decisions.For(0x00080020).treatment == Treatment::kShiftDate);  // study date
   CHECK(decisions.For(0x00181200).treatment != Treatment::kShiftDate);  // last calibration
   CHECK(decisions.For(0x00181204).treatment != Treatment::kShiftDate);  // manufacture
+  // Published dates, and those on a certificate or a label.
+  for (dicom::Tag tag : {0x0040db06u, 0x0040db07u, 0x0044000bu, 0x300a022cu, 0x00686226u,
+                         0x00686270u, 0x00120086u, 0x00120087u}) {
+    INFO(absl::StrFormat("%08x", tag));
+    CHECK(decisions.For(tag).treatment != Treatment::kShiftDate);
+    CHECK(decisions.For(tag).treatment != Treatment::kKeep);
+  }
+  CHECK(decisions.For(0x00080001).treatment == Treatment::kRemove);  // length to end
   // What no table knows is removed.
   CHECK(decisions.For(0x00080fff).treatment == Treatment::kRemove);
   CHECK(decisions.For(0x60003000).treatment == Treatment::kRemove);
@@ -75,9 +96,11 @@ TEST_CASE("rules: dates of a device are not shifted with the patient's", "[deide
 TEST_CASE("profile: a file may refine a built-in one, and nothing is guessed",
           "[deidentification]") {
   REQUIRE_VALUE(Profile mine, ParseProfile(R"({"name": "mine", "base": "research",
-      "options": {"retainSafePrivate": false}, "words": ["Kinesis"], "keep": ["0018,1000"]})"));
+      "options": {"retainSafePrivate": false}, "words": ["Kinesis"], "keep": ["0018,1000"],
+      "sopClasses": ["1.2.3.4"]})"));
   CHECK(mine.shift_dates);
   CHECK_FALSE(mine.retain_safe_private);
+  CHECK(Decisions(mine).ListsSopClass("1.2.3.4"));
   CHECK(Decisions(mine).For(0x00181000).treatment == Treatment::kKeep);
   REQUIRE_VALUE(Profile again, ParseProfile([&] {
                   nlohmann::json json = ProfileJson(mine);
@@ -88,7 +111,13 @@ TEST_CASE("profile: a file may refine a built-in one, and nothing is guessed",
        {"", "[]", "{}", R"({"name": "basic"})", R"({"name": "x", "base": "none"})",
         R"({"name": "x", "options": {"retainEverything": true}})",
         R"({"name": "x", "options": {"shiftDates": 1}})", R"({"name": "x", "keep": ["00181000x"]})",
-        R"({"name": "x", "keep": ["0019,1000"]})", R"({"name": "x", "colour": 1})"}) {
+        R"({"name": "x", "keep": ["0019,1000"]})", R"({"name": "x", "colour": 1})",
+        // One kept date tells the offset of all the shifted ones; a kept UID is another than the
+        // path's; an age is to be capped.
+        R"({"name": "x", "keep": ["0008,0020"]})", R"({"name": "x", "keep": ["0008,002a"]})",
+        R"({"name": "x", "keep": ["0020,000d"]})", R"({"name": "x", "keep": ["0010,0010"]})",
+        R"({"name": "x", "keep": ["0010,0020"]})", R"({"name": "x", "keep": ["0010,1010"]})",
+        R"({"name": "x", "sopClasses": ["CT"]})", R"({"name": "x", "sopClasses": "1.2.3"})"}) {
     INFO(bad);
     REQUIRE_REASON(ParseProfile(bad), absl::StatusCode::kInvalidArgument, "PROFILE_INVALID");
   }

@@ -168,7 +168,7 @@ TEST_CASE("ingest: released once, quarantined with a reason, told in the order s
   std::vector<std::string> lines;
   base::SetLogSink([&](const std::string& line) { lines.push_back(line); });
   std::vector<Server::Sent> all = {
-      {v1::OBJECT_KIND_DICOM, Zoo("explicit_VR-UN.dcm")},
+      {v1::OBJECT_KIND_DICOM, Zoo("693_UNCR.dcm")},
       {v1::OBJECT_KIND_DICOM, "Zqpatient is no DICOM"},
       {v1::OBJECT_KIND_DICOM, Zoo("US1_UNCI.dcm")},
       {v1::OBJECT_KIND_CLINICAL_TABLE, "patient_id,sex\nZqpatient,F\n"},
@@ -216,7 +216,7 @@ TEST_CASE("ingest: objects sent without waiting are stored together and told in 
           "[deidentification]") {
   if (!HasZoo()) return;
   Server server;
-  const std::string clean = Zoo("explicit_VR-UN.dcm");
+  const std::string clean = Zoo("693_UNCR.dcm");
   constexpr int kObjects = 40;
   grpc::ClientContext context;
   server.Prepare(context);
@@ -311,7 +311,7 @@ TEST_CASE("ingest: a wrong digest quarantines, a broken stream and a wrong calle
   if (!HasZoo()) return;
   Server server;
   Server::Answer wrong =
-      server.Ingest({{v1::OBJECT_KIND_DICOM, Zoo("explicit_VR-UN.dcm")}}, "holder", true);
+      server.Ingest({{v1::OBJECT_KIND_DICOM, Zoo("693_UNCR.dcm")}}, "holder", true);
   REQUIRE(wrong.outcomes.size() == 1);
   CHECK(wrong.outcomes[0].reason() == "DIGEST_WRONG");
   CHECK(server.Released().empty());
@@ -376,7 +376,7 @@ TEST_CASE("folder: files that are left alone are taken in and removed", "[deiden
   if (!HasZoo()) return;
   Server server;
   REQUIRE_OK(base::MakeDirectories(server.folder / "in"));
-  REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/a", Zoo("explicit_VR-UN.dcm")));
+  REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/a", Zoo("693_UNCR.dcm")));
   REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/b", "garbage"));
   struct AheadClock final : base::Clock {
     absl::Time Now() const override { return base::SystemClock::Get().Now() + ahead; }

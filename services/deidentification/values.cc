@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/civil_time.h"
 #include "libs/dicom/file_meta.h"
+#include "libs/dicom/uids.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -153,11 +154,19 @@ std::optional<std::string> CapAges(absl::string_view values) {
   return EachValue(values, CapOneAge);
 }
 
-bool IsWellKnownUid(absl::string_view uid) {
-  constexpr absl::string_view kRoot = "1.2.840.10008.";
-  // The longest UID of PS3.6 has 34 characters; instance UIDs that vendors once put under this
-  // root are longer.
-  return uid.size() <= 34 && uid.substr(0, kRoot.size()) == kRoot && IsUid(uid);
+bool KeepsUid(dicom::Tag tag, absl::string_view uid) {
+  switch (tag) {
+    case 0x00200052:  // frame of reference
+    case 0x00200200:  // synchronization frame of reference
+    case 0x30060024:  // referenced frame of reference
+    case 0x300600c2:  // related frame of reference
+    case 0x00640003:  // source frame of reference
+      return dicom::StandardUidKind(uid) == dicom::UidKind::kFrameOfReference;
+    case 0x00281199:  // palette color lookup table
+      return dicom::StandardUidKind(uid) == dicom::UidKind::kInstance;
+    default:
+      return false;
+  }
 }
 
 bool IsUid(absl::string_view uid) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "libs/dicom/dictionary.h"
 
 namespace oncomesh::deidentification {
 
@@ -23,9 +24,9 @@ std::optional<std::string> ShiftDateTimes(absl::string_view values, int days);
 // AS values (nnnD, nnnW, nnnM, nnnY), capped. nullopt when a value is no age.
 std::optional<std::string> CapAges(absl::string_view values);
 
-// A UID that the standard itself assigned ("1.2.840.10008.…"): a class, a syntax, a well-known
-// frame of reference. It names nothing of a patient's.
-bool IsWellKnownUid(absl::string_view uid);
+// Whether a UID stays as it is where UIDs are replaced: a frame of reference or a colour palette of
+// the standard's own, in the attributes where such stand. Identities and references never do.
+bool KeepsUid(dicom::Tag tag, absl::string_view uid);
 
 // True when `uid` has the form of a UID: digits and dots, 1 to 64 characters.
 bool IsUid(absl::string_view uid);

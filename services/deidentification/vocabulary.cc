@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 
 namespace oncomesh::deidentification {
@@ -149,31 +150,73 @@ std::vector<Token> Tokens(absl::string_view text) {
   return out;
 }
 
-bool Joins(absl::string_view separator) {
-  return separator == "." || separator == "-" || separator == "/" || separator == ":";
+// Names of months by their first letters, in English, German, French, Spanish, Italian and
+// Portuguese.
+bool StartsLikeMonth(absl::string_view word) {
+  static const auto& kMonths = *new std::set<std::string, std::less<>>{
+      "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV",
+      "DEC", "MRZ", "MAI", "OKT", "DEZ", "FEV", "AVR", "AOU", "ENE", "ABR", "AGO",
+      "DIC", "GEN", "MAG", "GIU", "LUG", "SET", "OTT", "OUT", "JUI"};
+  return word.size() >= 3 && kMonths.count(absl::AsciiStrToUpper(word.substr(0, 3))) > 0;
 }
 
-// Marks numbers that are part of a date, a time or a telephone number: three or more in a row, two
-// with a colon, or more than three digits.
-std::vector<bool> TellingNumbers(const std::vector<Token>& tokens) {
+// Words next to which a number is an age.
+bool NamesAge(absl::string_view word) {
+  static const auto& kAges = *new std::set<std::string, std::less<>>{
+      "Y",    "YO",    "YR",  "YRS",  "YEAR", "YEARS", "YEAROLD", "AGE",   "AGED",
+      "JAHR", "JAHRE", "ANS", "ANNI", "ANOS", "JAAR",  "ALTER",   "JAHREN"};
+  return kAges.count(absl::AsciiStrToUpper(word)) > 0;
+}
+
+// Marks numbers that are part of a date, a time, a telephone number, an identifier or an age, as
+// Vocabulary::Clean says.
+std::vector<bool> TellingNumbers(const std::vector<Token>& tokens, const std::vector<bool>& known,
+                                 const IdentifyingWords& identifying) {
   std::vector<bool> out(tokens.size(), false);
-  for (size_t i = 0; i < tokens.size();) {
-    if (tokens[i].kind != Token::Kind::kNumber) {
-      ++i;
-      continue;
+  std::vector<size_t> chain;  // of numbers, as places among the tokens
+  bool colon = false, dropped_inside = false;
+  bool dropped = false, colon_now = false;  // since the last number of the chain
+  auto close = [&] {
+    std::string digits;
+    for (size_t place : chain) digits.append(tokens[place].text.data(), tokens[place].text.size());
+    bool telling = chain.size() >= 3 || digits.size() >= 6 || colon || dropped_inside ||
+                   (chain.size() > 1 && identifying.count(digits) > 0);
+    for (size_t place : chain) {
+      if (telling || tokens[place].text.size() > 3) out[place] = true;
     }
-    size_t end = i;  // the last number of the chain
-    bool colon = false;
-    while (end + 2 < tokens.size() && Joins(tokens[end + 1].text) &&
-           tokens[end + 2].kind == Token::Kind::kNumber) {
-      colon = colon || tokens[end + 1].text == ":";
-      end += 2;
+    chain.clear();
+    colon = dropped_inside = dropped = colon_now = false;
+  };
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const Token& token = tokens[i];
+    if (token.kind == Token::Kind::kNumber) {
+      if (!chain.empty()) {
+        dropped_inside = dropped_inside || dropped;
+        colon = colon || colon_now;
+      }
+      dropped = colon_now = false;
+      chain.push_back(i);
+    } else if (token.kind == Token::Kind::kOther) {
+      colon_now = colon_now || token.text.find(':') != absl::string_view::npos;
+    } else if (known[i] || absl::EqualsIgnoreCase(token.text, "x")) {  // 12x3
+      close();
+    } else {
+      dropped = true;
     }
-    bool telling = end - i >= 4 || colon;
-    for (size_t k = i; k <= end; k += 2) {
-      if (telling || tokens[k].text.size() > 3) out[k] = true;
+  }
+  close();
+  // Next to a month or a word of age, whatever stands between.
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].kind != Token::Kind::kWord) continue;
+    const bool age = NamesAge(tokens[i].text);
+    if (!age && (known[i] || !StartsLikeMonth(tokens[i].text))) continue;
+    for (bool forward : {false, true}) {
+      for (size_t k = i; forward ? ++k < tokens.size() : k-- > 0;) {
+        if (tokens[k].kind == Token::Kind::kOther) continue;
+        if (tokens[k].kind == Token::Kind::kNumber) out[k] = true;
+        break;
+      }
     }
-    i = end + 1;
   }
   return out;
 }
@@ -197,7 +240,11 @@ std::string Vocabulary::Clean(absl::string_view text, const IdentifyingWords& id
   // ISO 2022 escapes turn plain letters into other alphabets.
   if (text.find('\x1b') != absl::string_view::npos) return {};
   std::vector<Token> tokens = Tokens(text);
-  std::vector<bool> telling = TellingNumbers(tokens);
+  std::vector<bool> known(tokens.size(), false);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    known[i] = tokens[i].kind == Token::Kind::kWord && Knows(tokens[i].text);
+  }
+  std::vector<bool> telling = TellingNumbers(tokens, known, identifying);
   std::string out;
   std::string separator;  // between the last kept token and the next
   bool dropped = false;   // something fell out since the last kept token
@@ -208,7 +255,7 @@ std::string Vocabulary::Clean(absl::string_view text, const IdentifyingWords& id
       if (separator.empty()) separator = std::string(token.text.substr(0, 1));
       continue;
     }
-    bool keep = token.kind == Token::Kind::kWord ? Knows(token.text) : !telling[i];
+    bool keep = token.kind == Token::Kind::kWord ? known[i] : !telling[i];
     keep = keep && identifying.count(absl::AsciiStrToUpper(token.text)) == 0;
     if (!keep) {
       dropped = true;
@@ -229,6 +276,31 @@ std::string Vocabulary::Clean(absl::string_view text, const IdentifyingWords& id
     word = word || token.kind == Token::Kind::kWord;
   }
   return word ? out : std::string();
+}
+
+bool HasTellingNumbers(absl::string_view text) {
+  std::vector<Token> tokens = Tokens(text);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].kind != Token::Kind::kNumber) continue;
+    size_t end = i, digits = tokens[i].text.size();
+    bool dots = true;
+    while (end + 2 < tokens.size() && tokens[end + 2].kind == Token::Kind::kNumber &&
+           tokens[end + 1].text.find_first_not_of(" -/.") == absl::string_view::npos) {
+      const absl::string_view between = tokens[end + 1].text;
+      // A version is numbers with single dots between them.
+      dots = dots && between == ".";
+      end += 2;
+      digits += tokens[end].text.size();
+    }
+    const size_t numbers = (end - i) / 2 + 1;
+    if (numbers >= 3 && digits >= 6) {
+      const absl::string_view last = tokens[end].text;
+      const bool year = numbers == 3 && last.size() == 4 && (last[0] == '1' || last[0] == '2');
+      if (!dots || year) return true;
+    }
+    i = end;
+  }
+  return false;
 }
 
 void AddIdentifyingWords(absl::string_view text, IdentifyingWords& out) {

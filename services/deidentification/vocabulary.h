@@ -24,13 +24,20 @@ class Vocabulary {
   bool Knows(absl::string_view word) const;
 
   // What stays of `text`: known words, and numbers of at most three digits that are not part of a
-  // date or a time, with single separators between them. May be empty. `text` can be in any
+  // date, a time, a telephone number or an age, with single separators between them. Numbers that
+  // nothing but punctuation and unknown words stand between belong together: three of them, six
+  // digits, or the digits of an identifier are telling. May be empty. `text` can be in any
   // character set; other letters than A-Z never stay.
   std::string Clean(absl::string_view text, const IdentifyingWords& identifying) const;
 
  private:
   std::set<std::string, std::less<>> words_;
 };
+
+// Whether `text`, which may hold the numbers of versions and models, has a date or a telephone
+// number: three and more numbers, of six digits and more together, with blanks, dashes or slashes
+// between them, or two dots and a year.
+bool HasTellingNumbers(absl::string_view text);
 
 // The words and numbers of `text` in upper case, of at least two characters, added to `out`; with
 // each group of letters and digits also its letters and its digits alone.

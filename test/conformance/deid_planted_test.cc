@@ -28,6 +28,7 @@
 #include "libs/testing/temporary_folder.h"
 #include "services/deidentification/file_deidentifier.h"
 #include "services/deidentification/release_check.h"
+#include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -71,6 +72,8 @@ const std::map<std::string, std::string>& Tokens() {
       {"overlay comment", "Zqoverlay"},
       {"meta ae title", "ZQSOURCEAE"},
       {"meta private", "Zqmetapriv"},
+      {"template version", "20020904"},
+      {"subject's birth date", "19310204"},
       {"preamble", "Zqpreamble"},
       {"trailing padding", "Zqtrailing"},
       {"study uid", "1.2.276.0.99.7230010.1001"},
@@ -189,6 +192,18 @@ void Fill(DcmDataset& data) {
   Put(content, DCM_ValueType, "TEXT");
   Put(content, DCM_TextValue, Token("content item text"));
   Put(content, DCM_PersonName, Token("content item name"));
+  // The subject context of a report (TID 1007), and which template it is of.
+  DcmItem* birth = nullptr;
+  REQUIRE(data.findOrCreateSequenceItem(DCM_ContentSequence, birth, -2).good());
+  Put(*birth, DCM_ValueType, "DATE");
+  DcmItem& concept_name = Sequence(*birth, DCM_ConceptNameCodeSequence);
+  Put(concept_name, DCM_CodeValue, "121031");
+  Put(concept_name, DCM_CodingSchemeDesignator, "DCM");
+  Put(concept_name, DCM_CodeMeaning, "Subject Birth Date");
+  Put(*birth, DCM_Date, Token("subject's birth date"));
+  DcmItem& report_template = Sequence(content, DCM_ContentTemplateSequence);
+  Put(report_template, DCM_TemplateIdentifier, "1500");
+  Put(report_template, DCM_RETIRED_TemplateVersion, Token("template version"));
   // Private elements of a creator that nobody lists.
   PutPrivate(data, 0x1001, EVR_LO, Token("private text"));
   PutPrivate(data, 0x1002, EVR_UN, absl::StrCat(Token("private unknown"), " "));
@@ -446,6 +461,13 @@ TEST_CASE("deid: the research profile keeps what research needs", "[conformance]
   CHECK((day_number(original) - day_number(from)) % 7 == 0);
   CHECK(day_number(original) - day_number(from) >= 364);
   CHECK(Text(data, DCM_AcquisitionDateTime) == study + "101112");
+  // Dates that would tell the offset, or the age, are not shifted with the others.
+  const std::string bytes = Bytes(folder / "out/" + outcome.path);
+  const int days = deidentifier.pseudonym_keys().DateOffsetDays(Token("patient id"));
+  for (const char* where : {"template version", "subject's birth date"}) {
+    INFO(where);
+    CHECK(bytes.find(*ShiftDates(Token(where), days)) == std::string::npos);
+  }
 }
 
 TEST_CASE("deid: the search over the released bytes finds what was left in on purpose",

@@ -36,6 +36,11 @@ constexpr Row kRows[] = {
     {"MEDIA_DIRECTORY", "it is the table of contents of a medium, not an object", kDelete},
     {"ENCAPSULATED_DOCUMENT", "it holds a document whose text is not searched", kDelete},
     {"AUDIO", "it holds a voice", kDelete},
+    {"SOP_CLASS_NOT_REVIEWED", "nobody has reviewed what objects of its kind hold",
+     "review them and list the kind in the profile's sopClasses, then try it again: oncomesh "
+     "quarantine release ID; else delete it"},
+    {"PIXELS_TOO_LONG", "behind the image its pixel data hold bytes that no viewer shows",
+     kExportAgain},
     {"IDENTIFIERS_TOO_MANY", "it names more people and orders than any standard object", kDelete},
     {"UNLISTED", "it was in quarantine when the service started, but not in its list",
      "oncomesh quarantine release ID tries it again"},
