@@ -18,7 +18,7 @@
 #include "oncomesh/catalogue/v1/node_catalogue.pb.h"
 #include "services/catalogue/dataset_name.h"
 #include "services/catalogue/index.h"
-#include "services/catalogue/index_batch.h"
+#include "services/catalogue/index_batch_store.h"
 
 namespace oncomesh::catalogue {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/catalogue/index_batch.h"
+#include "services/catalogue/index_batch_store.h"
 
 #include <nlohmann/json.hpp>
 
