@@ -150,6 +150,11 @@ PetHeader ReadPet(DcmDataset& dataset) {
     pet.injection_date_time = Text(*drug, DCM_RadiopharmaceuticalStartDateTime);
     pet.dose_bq = Number(*drug, DCM_RadionuclideTotalDose);
     pet.half_life_s = Number(*drug, DCM_RadionuclideHalfLife);
+    if (DcmItem* code = nullptr;
+        drug->findAndGetSequenceItem(DCM_RadionuclideCodeSequence, code, 0).good() &&
+        code != nullptr) {
+      pet.nuclide = Text(*code, DCM_CodeValue);
+    }
   }
   pet.philips_suv_factor = PrivateNumber(dataset, 0x7053, "Philips PET Private Group", 0x00);
   pet.philips_activity_factor = PrivateNumber(dataset, 0x7053, "Philips PET Private Group", 0x09);

@@ -41,6 +41,7 @@ struct PetHeader {
   size_t drugs = 0;
   std::optional<double> dose_bq;  // (0018,1074)
   std::optional<double> half_life_s;
+  std::string nuclide;                       // code value of (0054,0300), or empty
   std::optional<double> frame_reference_ms;  // (0054,1300)
   std::optional<double> frame_duration_ms;   // (0018,1242)
   std::optional<double> weight_kg;

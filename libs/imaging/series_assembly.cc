@@ -187,8 +187,8 @@ auto Moment(const dicom::PetHeader& pet) {
 auto DoseKey(const dicom::PetHeader& pet) {
   return std::tie(pet.units, pet.suv_type, pet.decay_correction, pet.corrections, pet.series_date,
                   pet.series_time, pet.injection_time, pet.injection_date_time, pet.timezone,
-                  pet.drugs, pet.dose_bq, pet.half_life_s, pet.weight_kg, pet.height_m, pet.sex,
-                  pet.philips_suv_factor, pet.philips_activity_factor);
+                  pet.drugs, pet.dose_bq, pet.half_life_s, pet.nuclide, pet.weight_kg, pet.height_m,
+                  pet.sex, pet.philips_suv_factor, pet.philips_activity_factor);
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ TEST_CASE("files: reading a series is stopped between its files") {
 TEST_CASE("files: uptake of two radiopharmaceuticals is nobody's") {
   auto series = [](size_t drugs) {
     DataSet drug;
+    drug.Code(0x00540300, "C-111A1", "SRT", "^18^Fluorine");
     drug.Text(0x00181072, "TM", "140000")
         .Decimals(0x00181074, {4e8})
         .Decimals(0x00181075, {6586.2});
@@ -78,6 +79,7 @@ TEST_CASE("files: uptake of two radiopharmaceuticals is nobody's") {
     }
     REQUIRE_VALUE(LoadedSeries loaded, Load(slices));
     REQUIRE(loaded.series.pet.has_value());
+    REQUIRE(loaded.series.pet->nuclide == (drugs > 0 ? "C-111A1" : ""));
     return ComputeSuvFactor(*loaded.series.pet, SuvKind::kBodyWeight);
   };
   // 70,000 g over 400 MBq an hour old: 2^(-3600/6586.2) = 0.68463.

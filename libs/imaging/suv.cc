@@ -26,9 +26,12 @@ constexpr double kMaxHalfLives = 10;
 // Nobody is injected less than 1 MBq for a PET scan, nor more than 10 GBq.
 constexpr double kLeastDose = 1e6;
 constexpr double kMostDose = 1e10;
-// From below rubidium-82 (76 s) to above iodine-124 (4.2 days).
+// Of the nuclides of PET (PS3.16 CID 4020) oxygen-14 lives 71 s and sodium-22, in phantoms, 2.6
+// years.
 constexpr double kLeastHalfLife = 60;
-constexpr double kMostHalfLife = 10 * kDay;
+constexpr double kMostHalfLife = 3 * 365 * kDay;
+// How much of the known half-life the one of a header may be off: devices have rounded ones.
+constexpr double kHalfLifeTolerance = 0.05;
 // How far behind or ahead of UTC clocks are.
 constexpr double kMostBehind = -12 * 3600;
 constexpr double kMostAhead = 14 * 3600;
@@ -190,6 +193,48 @@ absl::StatusOr<double> InjectionMoment(const dicom::PetHeader& pet, double refer
   return moments[0];
 }
 
+// The half-life in seconds of a nuclide by its code, SNOMED CT or the older SNOMED RT (PS3.16
+// CID 4020): those that patients are given.
+std::optional<double> KnownHalfLife(absl::string_view code) {
+  struct Nuclide {
+    absl::string_view sct, srt;
+    double half_life;
+  };
+  constexpr Nuclide kNuclides[] = {
+      {"40565003", "C-105A1", 1221.8},   // carbon-11
+      {"21576001", "C-107A1", 597.9},    // nitrogen-13
+      {"129504001", "C-B1038", 122.24},  // oxygen-15
+      {"77004003", "C-111A1", 6586.2},   // fluorine-18
+      {"3932008", "C-127A2", 45721},     // copper-64
+      {"35337001", "C-131A3", 4062.6},   // gallium-68
+      {"79197006", "C-159A2", 76.4},     // rubidium-82
+      {"63360001", "C-168A4", 282276},   // zirconium-89
+      {"40937006", "C-114A5", 360806},   // iodine-124
+  };
+  for (const Nuclide& one : kNuclides) {
+    if (code == one.sct || code == one.srt) return one.half_life;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<double> HalfLife(const dicom::PetHeader& pet) {
+  if (!pet.half_life_s || *pet.half_life_s <= 0) {
+    return Refused("SUV_HALF_LIFE_MISSING", "the half-life of the radionuclide is missing");
+  }
+  if (*pet.half_life_s < kLeastHalfLife || *pet.half_life_s > kMostHalfLife) {
+    return Refused("SUV_HALF_LIFE_IMPLAUSIBLE",
+                   "the half-life is not one of a PET tracer in seconds, as the standard asks; is "
+                   "it in minutes or hours?");
+  }
+  const auto known = KnownHalfLife(pet.nuclide);
+  if (known && std::abs(*pet.half_life_s / *known - 1) > kHalfLifeTolerance) {
+    return Refused("SUV_HALF_LIFE_IMPLAUSIBLE",
+                   "the half-life is not that of the radionuclide the series names; is it in "
+                   "seconds, as the standard asks?");
+  }
+  return *pet.half_life_s;
+}
+
 absl::StatusOr<double> Weight(const dicom::PetHeader& pet) {
   if (!pet.weight_kg || *pet.weight_kg <= 0 || *pet.weight_kg > 600) {
     return Refused("SUV_WEIGHT_MISSING",
@@ -291,19 +336,11 @@ absl::StatusOr<SuvFactor> ComputeSuvFactor(const dicom::PetHeader& pet, SuvKind 
     out.decay_rule = "admin";
   } else if (pet.decay_correction == "START") {
     out.decay_rule = "start";
-    if (!pet.half_life_s || *pet.half_life_s <= 0) {
-      return Refused("SUV_HALF_LIFE_MISSING", "the half-life of the radionuclide is missing");
-    }
-    if (*pet.half_life_s < kLeastHalfLife || *pet.half_life_s > kMostHalfLife) {
-      return Refused(
-          "SUV_HALF_LIFE_IMPLAUSIBLE",
-          "the half-life is not one of a PET tracer in seconds, as the standard asks; is "
-          "it in minutes or hours?");
-    }
-    ASSIGN_OR_RETURN(double reference, ReferenceMoment(pet, *pet.half_life_s));
-    ASSIGN_OR_RETURN(double injection, InjectionMoment(pet, reference, *pet.half_life_s));
+    ASSIGN_OR_RETURN(double half_life, HalfLife(pet));
+    ASSIGN_OR_RETURN(double reference, ReferenceMoment(pet, half_life));
+    ASSIGN_OR_RETURN(double injection, InjectionMoment(pet, reference, half_life));
     out.decay_time_s = reference - injection;
-    out.decayed_dose_bq *= std::exp2(-out.decay_time_s / *pet.half_life_s);
+    out.decayed_dose_bq *= std::exp2(-out.decay_time_s / half_life);
   } else {
     return Refused("SUV_DECAY_UNKNOWN",
                    "it is not said to which moment the images are decay-corrected");

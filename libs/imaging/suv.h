@@ -40,7 +40,8 @@ struct SuvFactor {
 // Errors, all FAILED_PRECONDITION: SUV_UNITS_UNSUPPORTED, SUV_NOT_CORRECTED (attenuation or decay),
 // SUV_DECAY_UNKNOWN, SUV_DOSE_MISSING, SUV_DOSE_IMPLAUSIBLE (below 1 MBq or above 10 GBq),
 // SUV_DOSE_AMBIGUOUS (more than one radiopharmaceutical), SUV_HALF_LIFE_MISSING,
-// SUV_HALF_LIFE_IMPLAUSIBLE (below a minute or above ten days), SUV_WEIGHT_MISSING,
+// SUV_HALF_LIFE_IMPLAUSIBLE (below a minute, above three years, or more than a twentieth off that
+// of the radionuclide the series names, for those that patients are given), SUV_WEIGHT_MISSING,
 // SUV_HEIGHT_MISSING, SUV_SEX_MISSING, SUV_TIME_MISSING, SUV_TIME_IMPLAUSIBLE, SUV_TIME_AMBIGUOUS.
 absl::StatusOr<SuvFactor> ComputeSuvFactor(const dicom::PetHeader& pet, SuvKind kind);
 

@@ -115,6 +115,19 @@ void Zirconium(PetHeader& pet) {
   pet.injection_time = std::string("140000");
 }
 
+TEST_CASE(
+    "suv: a rounded half-life of the named radionuclide is taken, and one that is not known") {
+  // 1.83 h and 110 min are what devices write for fluorine-18.
+  for (double seconds : {6588.0, 6600.0}) {
+    for (const char* code : {"77004003", "C-111A1", "", "99NEW"}) {
+      REQUIRE(Factor([&](auto& p) {
+                p.half_life_s = seconds;
+                p.nuclide = std::string(code);
+              }) == Approx(70000 / (4e8 * std::pow(2.0, -3600 / seconds))));
+    }
+  }
+}
+
 TEST_CASE("suv: a tracer that lives for days is decayed by its days") {
   // 97 h are 349,200 s; 2^(-349200/282240) = 0.42419. 70,000 g / (37 MBq · 0.42419) = 0.0044601.
   const double expected = 70000 / (3.7e7 * std::pow(2.0, -349200 / 282240.0));
@@ -236,8 +249,20 @@ TEST_CASE("suv: no number without everything it rests on") {
       {"SUV_DOSE_IMPLAUSIBLE", [](auto& p) { p.dose_bq = 370000; }},  // kBq
       {"SUV_DOSE_IMPLAUSIBLE", [](auto& p) { p.dose_bq = 4e11; }},
       {"SUV_DOSE_AMBIGUOUS", [](auto& p) { p.drugs = 2; }},
-      {"SUV_HALF_LIFE_IMPLAUSIBLE", [](auto& p) { p.half_life_s = 1.83; }},     // hours
-      {"SUV_HALF_LIFE_IMPLAUSIBLE", [](auto& p) { p.half_life_s = 6.586e6; }},  // ms
+      {"SUV_HALF_LIFE_IMPLAUSIBLE", [](auto& p) { p.half_life_s = 1.83; }},  // hours
+      {"SUV_HALF_LIFE_IMPLAUSIBLE", [](auto& p) { p.half_life_s = 1e8; }},
+      // Fluorine-18 lives 109.77 minutes, which alone would pass for oxygen-15's 122 seconds.
+      {"SUV_HALF_LIFE_IMPLAUSIBLE",
+       [](auto& p) {
+         p.half_life_s = 109.77;
+         p.injection_time = std::string("145500");
+         p.nuclide = std::string("77004003");
+       }},
+      {"SUV_HALF_LIFE_IMPLAUSIBLE",
+       [](auto& p) {
+         p.half_life_s = 6.586e6;  // ms
+         p.nuclide = std::string("C-111A1");
+       }},
       {"SUV_HALF_LIFE_MISSING", [](auto& p) { p.half_life_s.reset(); }},
       {"SUV_WEIGHT_MISSING", [](auto& p) { p.weight_kg = 0; }},
       {"SUV_TIME_MISSING", [](auto& p) { p.injection_time = std::string(""); }},

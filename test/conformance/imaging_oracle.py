@@ -250,7 +250,8 @@ def check_suv(oracle, folder, header, voxels, stem, deep):
 
 
 def write_activity(folder, out, day="20060407", series="150000", acquisition=None, start="140000",
-                   dated="", decay="START", dose="400000000", half_life="6588", zone=None, drugs=1):
+                   dated="", decay="START", dose="400000000", half_life="6588", nuclide="C-111A1",
+                   zone=None, drugs=1):
     os.makedirs(out)
     for path in glob.glob(folder + "/image/*.dcm"):
         data = pydicom.dcmread(path)
@@ -263,6 +264,7 @@ def write_activity(folder, out, day="20060407", series="150000", acquisition=Non
         drug.RadiopharmaceuticalStartTime = start
         drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = dose, half_life
         drug.RadiopharmaceuticalStartDateTime = dated
+        drug.RadionuclideCodeSequence[0].CodeValue = nuclide
         data.RadiopharmaceuticalInformationSequence = [drug] * drugs
         data.save_as(f"{out}/{os.path.basename(path)}")
 
@@ -270,7 +272,7 @@ def write_activity(folder, out, day="20060407", series="150000", acquisition=Non
 def check_long_lived(oracle, folder, per_becquerel, stem):
     """Zirconium-89, days before the scan; and what tells no day, dose or drug."""
     scan = datetime.datetime(2006, 4, 7, 15, 0)
-    zirconium = {"half_life": "282240", "dose": "37000000"}
+    zirconium = {"half_life": "282240", "dose": "37000000", "nuclide": "C-168A4"}
     # (start with date, scan's offset from UTC, start of injection, when it was by the scan's clock)
     cases = [("20060403140000", None, "140000", datetime.datetime(2006, 4, 3, 14)),
              ("20060403140000+0200", "+0200", "140000", datetime.datetime(2006, 4, 3, 14)),
@@ -287,10 +289,13 @@ def check_long_lived(oracle, folder, per_becquerel, stem):
                        np.abs(ours - per_becquerel / left).max() /
                        np.abs(per_becquerel / left).max(), 1e-5)
     refused = [("SUV_TIME_AMBIGUOUS", zirconium),
-               ("SUV_TIME_AMBIGUOUS", {"half_life": "45720", "start": "150030"}),
+               ("SUV_TIME_AMBIGUOUS", {"half_life": "45720", "start": "150030",
+                                      "nuclide": "C-127A2"}),
                ("SUV_DOSE_AMBIGUOUS", {"drugs": 2}),
                ("SUV_DOSE_IMPLAUSIBLE", {"dose": "370000"}),
-               ("SUV_HALF_LIFE_IMPLAUSIBLE", {"half_life": "1.83"})]
+               ("SUV_HALF_LIFE_IMPLAUSIBLE", {"half_life": "1.83"}),
+               # In minutes, and soon after the injection: no more than ten of them.
+               ("SUV_HALF_LIFE_IMPLAUSIBLE", {"half_life": "109.77", "start": "145500"})]
     for number, (reason, values) in enumerate(refused):
         out = f"{stem}-refused{number}"
         write_activity(folder, out, **values)
