@@ -12,7 +12,6 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/resource_quota.h>
-#include <grpcpp/security/auth_metadata_processor.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -129,47 +128,25 @@ class NoPlugins final : public grpc::ServerBuilderOption {
   }
 };
 
-// Refuses who has no business at a port.
-class PortGuard final : public grpc::AuthMetadataProcessor {
- public:
-  PortGuard(GrpcRuntime::Clients clients, std::string trust_domain, std::string site)
-      : clients_(clients), trust_domain_(std::move(trust_domain)), site_(std::move(site)) {}
-  bool IsBlocking() const override { return false; }
-  grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*,
-                       OutputMetadata*) override {
-    std::vector<std::string> uris;
-    for (const grpc::string_ref& uri : context->FindPropertyValues("peer_uri")) {
-      uris.emplace_back(uri.data(), uri.size());
-    }
-    absl::StatusOr<Peer> peer = PeerOf(uris, trust_domain_);
-    if (!peer.ok()) {
-      return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, std::string(peer.status().message()));
-    }
-    bool fits = false;
-    switch (clients_) {
+// Who has business at a port. Others do not get a connection: an AuthMetadataProcessor, which could
+// say why to each call, costs every call about as much as the rest of it (ADR 0012).
+rpc::AcceptClient Accepts(GrpcRuntime::Clients clients, std::string site) {
+  return [clients, site = std::move(site)](absl::string_view path) {
+    absl::StatusOr<Peer> peer = PeerOfPath(path);
+    if (!peer.ok()) return false;
+    switch (clients) {
       case GrpcRuntime::Clients::kNodeRelays:
-        fits = peer->kind == Peer::Kind::kNodeService && peer->service == "relay";
-        break;
+        return peer->kind == Peer::Kind::kNodeService && peer->service == "relay";
       case GrpcRuntime::Clients::kHubServices:
-        fits = peer->kind == Peer::Kind::kHubService;
-        break;
+        return peer->kind == Peer::Kind::kHubService;
       case GrpcRuntime::Clients::kOwnServices:
-        fits = peer->kind == Peer::Kind::kNodeService && peer->node == site_;
-        break;
+        return peer->kind == Peer::Kind::kNodeService && peer->node == site;
       case GrpcRuntime::Clients::kAnyone:
-        fits = true;
         break;
     }
-    return fits ? grpc::Status::OK
-                : grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
-                               "this port is not for the service named in the certificate");
-  }
-
- private:
-  const GrpcRuntime::Clients clients_;
-  const std::string trust_domain_;
-  const std::string site_;
-};
+    return false;
+  };
+}
 
 }  // namespace
 
@@ -532,13 +509,11 @@ absl::Status GrpcRuntime::Start(const std::vector<grpc::Service*>& services, OnC
   bound_.assign(options_.ports.size(), 0);
   for (size_t i = 0; i < options_.ports.size(); ++i) {
     const Port& port = options_.ports[i];
-    bool anyone = port.clients == Clients::kAnyone;
-    auto credentials = rpc::IdentityServerCredentials(
-        options_.identity_dir, anyone ? rpc::Clients::kAnyone : rpc::Clients::kMesh);
-    if (!anyone) {
-      credentials->SetAuthMetadataProcessor(
-          std::make_shared<PortGuard>(port.clients, options_.trust_domain, options_.site));
-    }
+    auto credentials =
+        port.clients == Clients::kAnyone
+            ? rpc::IdentityServerCredentials(options_.identity_dir, rpc::Clients::kAnyone)
+            : rpc::IdentityServerCredentials(options_.identity_dir, options_.trust_domain,
+                                             Accepts(port.clients, options_.site));
     builder.AddListeningPort(port.address, credentials, &bound_[i]);
   }
   builder.RegisterAsyncGenericService(&impl_->generic);
