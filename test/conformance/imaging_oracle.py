@@ -197,6 +197,15 @@ def check_prepared_case(oracle, patient, work):
     oracle.run("image", "prepare", "--in", patient + "/CT", "--out", stem + "/out", "--force")
     oracle.at_least("prepare: nothing of an earlier case stays",
                     sorted(os.listdir(stem + "/out")) == ["CT.json", "CT.nii.gz"], 1)
+    # Hounsfield units have no bias field: never in a prepared case, told where it is asked for.
+    done = subprocess.run([oracle.program, "image", "prepare", "--in", patient + "/CT", "--out",
+                           stem + "/n4", "--n4", "CT"], capture_output=True, text=True, check=False)
+    oracle.at_least("prepare: no N4 on CT", done.returncode == 2, 1)
+    done = subprocess.run([oracle.program, "image", "n4", "--in", stem + "/out/CT.nii.gz", "--out",
+                           stem + "/n4.nii", "--shrink", "8", "--iterations", "1"],
+                          capture_output=True, text=True, check=False)
+    oracle.at_least("n4: tells that the image is CT",
+                    done.returncode == 0 and "the image is CT" in done.stderr, 1)
 
 
 def answer_sha256(path):
@@ -374,8 +383,8 @@ def check_n4(oracle, work):
                    "--shrink", "2", "--iterations", "30x30", "--convergence", "0")
     oracle.at_least("n4: same bytes twice",
                     answer_sha256(work + "/n4-a.nii") == answer_sha256(work + "/n4-b.nii"), 1)
-    # On a coarser grid ITK's filter stretches the field over the whole image, which ours does not, so
-    # the two are compared on the image's own grid.
+    # On a coarser grid ITK's filter stretches the field over the whole image, which ours does not,
+    # so the two are compared on the image's own grid.
     oracle.run("image", "n4", "--in", work + "/n4.nii.gz", "--mask", work + "/n4-mask.nii.gz",
                "--out", f"{work}/n4-c.nii", "--bias-field", f"{work}/n4-field-c.nii",
                "--shrink", "1", "--iterations", "10x10", "--convergence", "0")
