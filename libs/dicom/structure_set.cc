@@ -2,6 +2,7 @@
 #include "libs/dicom/structure_set.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
@@ -87,6 +88,7 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
       });
     });
   }));
+  std::unordered_map<int, size_t> places;  // of the regions by their numbers
   RETURN_IF_ERROR(ForEachItem(dataset, DCM_StructureSetROISequence, [&](DcmItem& item) {
     auto number = WholeNumber(item, DCM_ROINumber);
     if (!number) return Invalid("a region has no number");
@@ -94,19 +96,19 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
     region.number = *number;
     region.name = Text(item, DCM_ROIName);
     region.frame_of_reference_uid = Text(item, DCM_ReferencedFrameOfReferenceUID);
+    places.emplace(region.number, out.regions.size());
     out.regions.push_back(std::move(region));
     return absl::OkStatus();
   }));
   size_t points = 0;
   RETURN_IF_ERROR(ForEachItem(dataset, DCM_ROIContourSequence, [&](DcmItem& item) -> absl::Status {
     auto number = WholeNumber(item, DCM_ReferencedROINumber);
-    auto region =
-        std::find_if(out.regions.begin(), out.regions.end(),
-                     [&](const RegionOfInterest& r) { return number && r.number == *number; });
-    if (region == out.regions.end()) return Invalid("contours of a region that is not listed");
+    auto place = number ? places.find(*number) : places.end();
+    if (place == places.end()) return Invalid("contours of a region that is not listed");
+    RegionOfInterest& region = out.regions[place->second];
     return ForEachItem(item, DCM_ContourSequence, [&](DcmItem& one) -> absl::Status {
       ASSIGN_OR_RETURN(Contour contour, ReadContour(one, points));
-      region->contours.push_back(std::move(contour));
+      region.contours.push_back(std::move(contour));
       return absl::OkStatus();
     });
   }));
