@@ -137,6 +137,10 @@ void SetLogService(absl::string_view service, absl::string_view site) {
 
 void SetLogLevel(Level level) { State().level = level; }
 
+bool LogsAt(Level level) { return level >= State().level.load(); }
+
+LogValue::LogValue(const google::protobuf::Message& message) : json_(Masked(message)) {}
+
 void SetLogSink(std::function<void(const std::string&)> sink) {
   MutexLock lock(State().mutex);
   State().sink = std::move(sink);

@@ -31,6 +31,7 @@ class LogValue {
   LogValue(double value);                                                   // NOLINT
   template <typename T, typename = std::enable_if_t<std::is_integral_v<T>>>
   LogValue(T value) : json_(std::to_string(value)) {}  // NOLINT
+  LogValue(const google::protobuf::Message& message);  // NOLINT: as Masked() shows it
   const std::string& json() const { return json_; }
 
  private:
@@ -48,6 +49,8 @@ void LogError(absl::string_view event, const absl::Status& status, LogFields fie
 void SetLogService(absl::string_view service, absl::string_view site);
 // Lines below `level` are dropped. Default: kInfo.
 void SetLogLevel(Level level);
+// Whether lines of `level` are written: for what is costly to put together.
+bool LogsAt(Level level);
 // Sends the lines elsewhere (tests). nullptr: back to stderr.
 void SetLogSink(std::function<void(const std::string& line)> sink);
 

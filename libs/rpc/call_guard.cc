@@ -244,6 +244,13 @@ grpc::Status CallGuard::Run(grpc::ServerContext* context, const char* full_metho
     event.permit = caller.permit;
     caller.note = &event.note;
   }
+  if (base::LogsAt(base::Level::kDebug)) {
+    base::Log(base::Level::kDebug, "call.begin",
+              {{"method", full_method},
+               {"actor", caller.kind == Caller::Kind::kPerson ? "person" : caller.Actor()},
+               {"admitted", admitted},
+               {"request", request}});
+  }
   if (admitted && audited && rule->audit_first()) {
     event.outcome = "STARTED";
     status = deps_.auditor->Record(event);

@@ -170,6 +170,22 @@ TEST_CASE("guard: the event of a call that failed holds nothing of its request")
   CHECK(mesh.events.events[1].note.attributes.empty());
 }
 
+TEST_CASE("guard: at level debug each call is logged, its request masked") {
+  Mesh mesh;
+  std::string lines;
+  base::SetLogSink([&](const std::string& line) { lines += line; });
+  REQUIRE_OK(mesh.RevokePermit("Bearer good-operator", "permit-of-somebody"));
+  CHECK(lines.find("call.begin") == std::string::npos);
+  base::SetLogLevel(base::Level::kDebug);
+  REQUIRE_OK(mesh.RevokePermit("Bearer good-operator", "permit-of-somebody"));
+  base::SetLogLevel(base::Level::kInfo);
+  base::SetLogSink(nullptr);
+  CHECK(lines.find("call.begin") != std::string::npos);
+  CHECK(lines.find(R"("request":{"id":"***","reason":"***"})") != std::string::npos);
+  CHECK(lines.find("somebody") == std::string::npos);
+  CHECK(lines.find("good-operator") == std::string::npos);
+}
+
 TEST_CASE("guard: a decision that cannot be recorded first is not taken") {
   Mesh mesh;
   mesh.events.broken = true;

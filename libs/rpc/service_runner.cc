@@ -231,6 +231,20 @@ absl::Status ReadConfig(const std::string& path, google::protobuf::Message& conf
                    ": ", std::string(status.message())));
 }
 
+absl::Status UseLogLevel(const std::string& name) {
+  for (auto [level, text] : {std::pair{base::Level::kInfo, ""},
+                             {base::Level::kDebug, "debug"},
+                             {base::Level::kInfo, "info"},
+                             {base::Level::kWarning, "warning"},
+                             {base::Level::kError, "error"}}) {
+    if (name != text) continue;
+    base::SetLogLevel(level);
+    return absl::OkStatus();
+  }
+  return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
+                     "service.logLevel is debug, info, warning or error");
+}
+
 int RunServiceWith(int argc, char** argv, absl::string_view name, ServiceTraits traits,
                    google::protobuf::Message& config,
                    const std::function<const config::v1::ServiceConfig&()>& common,
@@ -277,6 +291,7 @@ int RunServiceWith(int argc, char** argv, absl::string_view name, ServiceTraits 
   gpr_set_log_function(LogOfGrpc);
   absl::Status status = ReadConfig(config_path, config);
   if (status.ok()) base::SetLogService(name, common().site());
+  if (status.ok()) status = UseLogLevel(common().log_level());
   if (status.ok() && check) {
     std::printf("the configuration is good\n");
     return 0;

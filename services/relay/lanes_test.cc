@@ -2,17 +2,11 @@
 // Lanes, sessions, link and pumps of both sites together, over calls in memory, in thousands of
 // interleavings drawn by lot. One seed is one interleaving.
 #include <catch2/catch.hpp>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <set>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "libs/base/files.h"
 #include "libs/base/log.h"
-#include "libs/crypto/keys.h"
-#include "libs/crypto/x509.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/relay/hub_link.h"
@@ -442,6 +436,21 @@ TEST_CASE("link: a drain lets calls end, refuses new ones and does not dial agai
   }
 }
 
+TEST_CASE("lanes: a burst that had to wait makes the node keep more lanes ready") {
+  LaneLimits limits{.idle = 2, .lanes = 32, .waiting = 64, .idle_to_keep = 8};
+  Sites sites(5, limits);
+  sites.Connect();
+  CHECK(sites.link->lanes() == 2);
+  std::vector<std::shared_ptr<Caller>> callers;
+  for (int i = 0; i < 30; ++i) callers.push_back(sites.Call(true, Numbered(1), true));
+  sites.scheduler.Run();
+  for (auto& caller : callers) {
+    REQUIRE(caller->trailer.has_value());
+    CHECK(caller->trailer->code == 0);
+  }
+  CHECK(sites.link->lanes() == 8);  // as many as the hub keeps, and no more
+}
+
 TEST_CASE("directory: a node that connects anew replaces its older connection") {
   Sites sites(7);
   sites.Connect();
@@ -560,175 +569,6 @@ TEST_CASE("hub lane: a node that breaks the protocol loses the lane, and the cal
     CHECK((caller->trailer->code == 13 || caller->trailer->code == 14));
     CHECK(owner.gone == 1);
   }
-}
-
-// A loop with a thread of its own.
-class ThreadLoop final : public Loop {
- public:
-  ThreadLoop() : thread_([this] { Run(); }) {}
-  ~ThreadLoop() override {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopped_ = true;
-    }
-    changed_.notify_one();
-    thread_.join();
-  }
-  bool Post(std::function<void()> task) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (stopped_) return false;
-    tasks_.push_back(std::move(task));
-    changed_.notify_one();
-    return true;
-  }
-  std::unique_ptr<Timer> After(absl::Duration, std::function<void()>) override {
-    return std::make_unique<Timer>();
-  }
-
- private:
-  void Run() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [&] { return stopped_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
-      auto task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-      task = nullptr;
-      lock.lock();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
-  bool stopped_ = false;
-  std::thread thread_;
-};
-
-TEST_CASE("directory: asked and told from many threads while nodes come and go") {
-  base::SetLogLevel(base::Level::kError);
-  oncomesh::testing::TemporaryFolder folder;
-  base::FakeClock clock;
-  ThreadLoop loop;
-  Routes routes;
-  NodeDirectory nodes({loop, clock, base::SystemRandom::Get(), {}, folder / "suspended.json"});
-  HubRelay hub("d", nodes, routes);
-  Scheduler scheduler(13);  // stepped on the loop's thread only
-  std::vector<std::thread> threads;
-  threads.emplace_back([&] {
-    for (int i = 0; i < 200; ++i) {
-      std::shared_ptr<HubLink> link;
-      std::shared_ptr<PipeLine> wire;
-      RunOn(loop, [&] {
-        wire = std::make_shared<PipeLine>(
-            scheduler, [&](std::shared_ptr<IncomingCall> call) { hub.OnCall(std::move(call)); },
-            std::vector<std::string>{i % 2 == 0 ? "spiffe://d/node/lisbon/relay"
-                                                : "spiffe://d/node/porto/relay"});
-        link = std::make_shared<HubLink>(HubLink::Deps{
-            scheduler, Backoff(absl::Seconds(1), absl::Seconds(5), base::SystemRandom::Get()), "1",
-            [&]() -> std::shared_ptr<Line> { return wire; },
-            [](std::shared_ptr<IncomingCall> call) { Refuse(call, absl::InternalError("no")); }});
-        link->Start();
-        scheduler.Run();
-      });
-      RunOn(loop, [&] {
-        link->Stop();
-        scheduler.Run();
-        link = nullptr;
-        wire = nullptr;
-      });
-    }
-  });
-  std::atomic<int> listed{0};
-  for (int t = 0; t < 2; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 300; ++i) {
-        auto list = nodes.List();
-        if (list.ok()) listed += static_cast<int>(list->size());
-        (void)nodes.Disconnect("lisbon", "test");
-      }
-    });
-  }
-  threads.emplace_back([&] {
-    for (int i = 0; i < 10; ++i) {
-      REQUIRE_OK(nodes.SetSuspended(
-          i % 2 == 0 ? std::vector<std::string>{"porto"} : std::vector<std::string>{}, i));
-    }
-  });
-  for (auto& thread : threads) thread.join();
-  CHECK(listed > 0);
-  REQUIRE_VALUE(auto list, nodes.List());
-  CHECK(list.size() == 2);
-}
-
-TEST_CASE("directory: the list of suspended nodes outlives the relay, and its epoch never falls") {
-  base::SetLogLevel(base::Level::kError);
-  oncomesh::testing::TemporaryFolder folder;
-  base::FakeClock clock;
-  ThreadLoop loop;
-  NodeDirectory::Deps deps{loop, clock, base::SystemRandom::Get(), {}, folder / "suspended.json"};
-  {
-    NodeDirectory nodes(deps);
-    REQUIRE_OK(nodes.Load());
-    REQUIRE_OK(nodes.SetSuspended({"porto", "lisbon", "porto"}, 5));
-  }
-  NodeDirectory nodes(deps);
-  REQUIRE_OK(nodes.Load());
-  REQUIRE_REASON(nodes.Admit("lisbon", ""), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
-  REQUIRE_REASON(nodes.Call("porto"), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
-  REQUIRE_OK(nodes.Admit("berlin", ""));
-  REQUIRE_REASON(nodes.SetSuspended({}, 4), absl::StatusCode::kAborted, "EPOCH_ROLLBACK");
-  REQUIRE_OK(nodes.SetSuspended({"berlin"}, 5));
-  REQUIRE_OK(nodes.Admit("lisbon", ""));
-  REQUIRE_REASON(nodes.Admit("berlin", ""), absl::StatusCode::kPermissionDenied, "NODE_SUSPENDED");
-  for (const char* name : {"", "a", "hub", "Lisbon", "1a", "a/b", "..", "a\n"}) {
-    REQUIRE_REASON(nodes.SetSuspended({name}, 9), absl::StatusCode::kInvalidArgument,
-                   "NODE_ID_INVALID");
-  }
-  REQUIRE_OK(base::WriteFileAtomically(folder / "suspended.json", "[]"));
-  NodeDirectory broken(deps);
-  REQUIRE_REASON(broken.Load(), absl::StatusCode::kDataLoss, "SUSPENDED_UNREADABLE");
-}
-
-TEST_CASE("directory: keys of an earlier membership of a name stay out after it enrolled anew") {
-  oncomesh::testing::TemporaryFolder folder;
-  base::FakeClock clock;
-  ThreadLoop loop;
-  NodeDirectory::Deps deps{loop, clock, base::SystemRandom::Get(), {}, folder / "suspended.json"};
-  const absl::Time now = clock.Now();
-  const crypto::PrivateKey ca = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
-  const std::string ca_pem =
-      crypto::CreateAuthority(ca, "test", now - absl::Hours(1), now + absl::Hours(1));
-  auto issued = [&](absl::Time not_before) {
-    const crypto::PrivateKey key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
-    REQUIRE_VALUE(std::string pem,
-                  crypto::IssueCertificate(ca_pem, ca, crypto::CreateSigningRequest(key),
-                                           {.uri = "spiffe://test/node/lisbon/relay",
-                                            .dns = {},
-                                            .ips = {},
-                                            .not_before = not_before,
-                                            .not_after = now + absl::Hours(1)}));
-    return pem;
-  };
-  const std::string old = issued(now - absl::Seconds(1)), fresh = issued(now);
-  {
-    NodeDirectory nodes(deps);
-    REQUIRE_OK(nodes.Admit("lisbon", old));
-    REQUIRE_OK(nodes.SetSuspended({"porto"}, 1, {{"lisbon", absl::ToUnixSeconds(now)}}));
-  }
-  NodeDirectory nodes(deps);  // after a restart
-  REQUIRE_OK(nodes.Load());
-  for (const std::string& pem : {old, std::string(), std::string("no certificate")}) {
-    REQUIRE_REASON(nodes.Admit("lisbon", pem), absl::StatusCode::kPermissionDenied,
-                   "CERTIFICATE_REPLACED");
-  }
-  REQUIRE_OK(nodes.Admit("lisbon", fresh));
-  REQUIRE_REASON(nodes.Admit("lisbon", old), absl::StatusCode::kPermissionDenied,
-                 "CERTIFICATE_REPLACED");
-  REQUIRE_OK(nodes.Admit("berlin", ""));  // never enrolled anew
-  REQUIRE_REASON(nodes.Admit("porto", fresh), absl::StatusCode::kPermissionDenied,
-                 "NODE_SUSPENDED");
 }
 
 }  // namespace oncomesh::relay

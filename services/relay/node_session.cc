@@ -26,7 +26,8 @@ NodeSession::NodeSession(std::string node, std::string id, std::shared_ptr<Incom
       control_(std::move(control)),
       limits_(limits),
       loop_(loop),
-      events_(std::move(events)) {}
+      events_(std::move(events)),
+      wanted_idle_(limits.idle) {}
 
 void NodeSession::Open() {
   control_->Observe(shared_from_this());
@@ -67,7 +68,7 @@ void NodeSession::OnRequest(RequestPart part) {
       v1::ControlFromHub answer;
       answer.mutable_welcome()->set_protocol(kProtocol);
       answer.mutable_welcome()->set_session(id_);
-      answer.mutable_welcome()->mutable_lanes()->set_idle(limits_.idle);
+      answer.mutable_welcome()->mutable_lanes()->set_idle(wanted_idle_);
       answer.mutable_welcome()->mutable_lanes()->set_at_most(limits_.lanes);
       Tell(std::move(answer));
       events_.connected(*this);
@@ -200,6 +201,18 @@ void NodeSession::Place(std::shared_ptr<LaneCall> call) {
                                  {{"node", node_}}));
   }
   waiting_.push_back(std::move(call));
+  WantMoreLanes();
+}
+
+// A call that waits costs a round trip for its lane; the next burst of this size finds them ready.
+void NodeSession::WantMoreLanes() {
+  const int more = std::min(2 * wanted_idle_, limits_.idle_to_keep);
+  if (more <= wanted_idle_) return;
+  wanted_idle_ = more;
+  v1::ControlFromHub message;
+  message.mutable_wanted_lanes()->set_idle(wanted_idle_);
+  message.mutable_wanted_lanes()->set_at_most(limits_.lanes);
+  Tell(std::move(message));
 }
 
 void NodeSession::Withdraw(const std::shared_ptr<LaneCall>& call) {

@@ -27,10 +27,10 @@ inline constexpr char kLaneKey[] = "oncomesh-lane";
 inline constexpr int kProtocol = 1;
 
 struct LaneLimits {
-  int idle = 16;          // wanted per node
+  int idle = 16;          // wanted per node, until calls have to wait
   int lanes = 512;        // per node, busy ones included
   size_t waiting = 1024;  // calls per node without a lane
-  int idle_to_keep = 64;  // free lanes beyond this are given back
+  int idle_to_keep = 64;  // the most that are wanted; free lanes beyond this are given back
 };
 
 // One connected node at the hub: its control stream, its lanes, the calls that wait for one.
@@ -78,6 +78,7 @@ class NodeSession final : public IncomingCall::Observer,
   void Tell(v1::ControlFromHub message);
   void SendNext();
   void EndIfDrained();
+  void WantMoreLanes();
 
   const std::string node_;
   const std::string id_;
@@ -87,6 +88,7 @@ class NodeSession final : public IncomingCall::Observer,
   Events events_;
   std::unique_ptr<Loop::Timer> hello_timer_;
   std::string software_version_;
+  int wanted_idle_;  // what the node was asked for last
   bool connected_ = false;
   bool node_drains_ = false;
   bool ended_ = false;
