@@ -12,13 +12,16 @@
 #include "libs/base/log.h"
 #include "libs/base/status_macros.h"
 #include "services/deidentification/folder_run.h"
+#include "services/deidentification/intake_record.h"
 
 namespace oncomesh::deidentification {
 
 absl::StatusOr<FolderWatch::Pass> FolderWatch::Look() {
   Pass pass;
   ASSIGN_OR_RETURN(std::vector<std::string> files, base::ListFiles(folder_));
-  for (const std::string& path : files) {
+  const std::unique_ptr<IntakeRecord> record = intake_.NewRecord();
+  for (size_t index = 0; index < files.size(); ++index) {
+    const std::string& path = files[index];
     struct stat state{};
     if (stat(path.c_str(), &state) != 0) continue;
     absl::Time changed = absl::TimeFromTimespec(state.st_mtim);
@@ -30,10 +33,15 @@ absl::StatusOr<FolderWatch::Pass> FolderWatch::Look() {
       if (result.status().code() == absl::StatusCode::kResourceExhausted) break;
       continue;
     }
+    record->Add(index, *result);
     ++(result->state == IntakeResult::State::kReleased ? pass.released : pass.quarantined);
     if (unlink(path.c_str()) != 0) {
       base::LogError("intake.file_kept", base::ErrnoStatus(errno, "remove a file taken in"));
     }
+  }
+  // What was taken in is safe; only its record is missing then.
+  if (absl::Status kept = record->Finish().status(); !kept.ok()) {
+    base::LogError("intake.manifest_failed", kept);
   }
   return pass;
 }

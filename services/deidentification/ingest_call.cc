@@ -59,7 +59,10 @@ v1::Outcome OutcomeOf(const IntakeResult& result, int64_t index) {
 }
 
 IngestCall::IngestCall(Intake& intake, Stream& stream)
-    : intake_(intake), stream_(stream), storing_([this] { StoreUntilDone(); }) {}
+    : intake_(intake),
+      stream_(stream),
+      record_(intake.NewRecord()),
+      storing_([this] { StoreUntilDone(); }) {}
 
 IngestCall::~IngestCall() { (void)Stop(); }
 
@@ -94,7 +97,12 @@ absl::Status IngestCall::Take(v1::IngestRequest& request, bool& finished) {
 
 absl::Status IngestCall::Summarise() {
   RETURN_IF_ERROR(Stop());
+  ASSIGN_OR_RETURN(const std::string manifest, record_->Finish());
   v1::IngestResponse response;
+  for (size_t at = 0; at < manifest.size(); at += kMaxChunkBytes) {
+    response.set_manifest(manifest.substr(at, kMaxChunkBytes));
+    if (!stream_.Write(response)) return StreamBroken();
+  }
   *response.mutable_summary() = summary_;
   base::Log(base::Level::kInfo, "ingest.finished",
             {{"read", summary_.read()},
@@ -106,6 +114,11 @@ absl::Status IngestCall::Summarise() {
 
 absl::Status IngestCall::Begin(const v1::ObjectHeader& header) {
   if (arriving_) return StreamMalformed("an object was not ended before the next header");
+  if (++begun_ > kMostObjectsInCall) {
+    return base::Error(absl::StatusCode::kResourceExhausted, "CALL_TOO_LONG",
+                       absl::StrCat("one call takes ", kMostObjectsInCall,
+                                    " objects; finish it, and send the others with the next"));
+  }
   RETURN_IF_ERROR(CheckObjectHeader(header));
   arriving_.emplace();
   arriving_->header = header;
@@ -202,6 +215,7 @@ absl::Status IngestCall::Answer(const Complete& object,
   summary_.set_bytes_read(summary_.bytes_read() + object.bytes);
   if (result.ok()) {
     outcome = OutcomeOf(*result, object.index);
+    record_->Add(static_cast<uint64_t>(object.index), *result);
     if (outcome.state() == v1::Outcome::STATE_RELEASED) {
       summary_.set_released(summary_.released() + 1);
       summary_.set_bytes_written(summary_.bytes_written() + outcome.bytes());

@@ -15,10 +15,13 @@
 #include "libs/base/mutex.h"
 #include "oncomesh/deidentification/v1/deidentification.grpc.pb.h"
 #include "services/deidentification/intake.h"
+#include "services/deidentification/intake_record.h"
 
 namespace oncomesh::deidentification {
 
 inline constexpr size_t kMaxChunkBytes = 1 << 20;
+// Its record is kept in memory until the end.
+inline constexpr int64_t kMostObjectsInCall = 100'000;
 
 // INVALID_ARGUMENT (STREAM_MALFORMED): the form, then `what` was wrong with it.
 absl::Status StreamMalformed(absl::string_view what);
@@ -45,7 +48,8 @@ class IngestCall {
   // Errors: STREAM_MALFORMED, STREAM_ENDED, RESOURCE_EXHAUSTED (DISK_FULL).
   absl::Status Take(v1::IngestRequest& request, bool& finished);
 
-  // After Finish: waits for every outcome, then writes the summary. Errors as Take.
+  // After Finish: waits for every outcome, then writes the signed manifest and the summary.
+  // Errors as Take.
   absl::Status Summarise();
 
  private:
@@ -74,7 +78,9 @@ class IngestCall {
 
   Intake& intake_;
   Stream& stream_;
+  const std::unique_ptr<IntakeRecord> record_;  // of the storing thread, as summary_
   std::optional<Arriving> arriving_;
+  int64_t begun_ = 0;
   v1::Summary summary_;  // of the storing thread, until it has ended
 
   base::Mutex mutex_;

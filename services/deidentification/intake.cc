@@ -16,6 +16,7 @@
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "services/deidentification/clinical_table.h"
+#include "services/deidentification/intake_record.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -91,6 +92,7 @@ PreparedObject::~PreparedObject() {
 absl::StatusOr<std::unique_ptr<Intake>> Intake::Create(Deps deps) {
   RETURN_IF_ERROR(base::MakeDirectories(deps.work_dir, 0700));
   RETURN_IF_ERROR(base::MakeDirectories(deps.quarantine_dir, 0700));
+  RETURN_IF_ERROR(base::MakeDirectories(deps.manifest_dir, 0700));
   ASSIGN_OR_RETURN(std::vector<std::string> left, base::ListFiles(deps.work_dir));
   for (const std::string& path : left) unlink(path.c_str());
   std::unique_ptr<Intake> intake(new Intake(std::move(deps)));
@@ -136,6 +138,10 @@ absl::Status Intake::Reconcile() {
 
 std::string Intake::SealedPath(const std::string& id) const {
   return absl::StrCat(deps_.quarantine_dir, "/", id, ".sealed");
+}
+
+std::unique_ptr<IntakeRecord> Intake::NewRecord() const {
+  return std::make_unique<IntakeRecord>(deps_.deidentifier, deps_.site, deps_.manifest_dir);
 }
 
 absl::StatusOr<std::unique_ptr<Intake::Object>> Intake::Start(ObjectKind kind) {
@@ -185,6 +191,7 @@ absl::StatusOr<PreparedObject> Intake::Object::Release(uint64_t bytes) {
   out.kind_ = kind_;
   out.result_.state = IntakeResult::State::kReleased;
   out.result_.bytes = bytes;
+  out.result_.sha256 = out.sha256_;
   return out;
 }
 
@@ -208,8 +215,12 @@ absl::Status Intake::Object::Quarantine(const std::string& reason) {
 
 absl::StatusOr<PreparedObject> Intake::Object::FinishDicom() {
   ASSIGN_OR_RETURN(Outcome outcome, stream_->Finish());
-  if (outcome.released) return Release(outcome.bytes_written);
   PreparedObject out;
+  if (outcome.released) {
+    ASSIGN_OR_RETURN(out, Release(outcome.bytes_written));
+    out.result_.done = outcome.done;
+    return out;
+  }
   out.result_.reason = outcome.reason;
   RETURN_IF_ERROR(Quarantine(outcome.reason));
   return out;
@@ -229,6 +240,8 @@ absl::StatusOr<PreparedObject> Intake::Object::FinishTable() {
   RETURN_IF_ERROR(sink_->Open());
   RETURN_IF_ERROR(sink_->Append(table->csv));
   ASSIGN_OR_RETURN(out, Release(table->csv.size()));
+  out.result_.table = true;
+  out.result_.rows = table->released;
   if (!table->quarantined.empty()) {
     out.result_.reason = "ROWS_QUARANTINED";
     RETURN_IF_ERROR(Quarantine(out.result_.reason));

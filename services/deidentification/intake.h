@@ -21,6 +21,8 @@
 
 namespace oncomesh::deidentification {
 
+class IntakeRecord;
+
 // The most bytes a clinical table that is streamed in may have.
 inline constexpr size_t kMaxStreamedTableBytes = 64 << 20;
 
@@ -32,7 +34,11 @@ struct IntakeResult {
   // rows were not; the whole table is then in quarantine too.
   std::string reason;
   uint64_t bytes_read = 0;
-  uint64_t bytes = 0;     // of the released object
+  uint64_t bytes = 0;  // of the released object
+  std::string sha256;  // its name in the object store
+  DoneCounts done{};   // what was done to a DICOM object
+  bool table = false;  // a clinical table, of which `rows` were released
+  uint64_t rows = 0;
   bool repeated = false;  // it was there already
 };
 
@@ -64,6 +70,8 @@ class Intake {
     base::Clock& clock;
     std::string work_dir;        // on the object store's file system, if possible
     std::string quarantine_dir;  // encrypted originals
+    std::string manifest_dir;    // signed records of what was taken in
+    std::string site;            // the node, for those records
   };
 
   // Makes the folders, removes what a crash left in work_dir, and makes quarantine_dir and its list
@@ -106,6 +114,9 @@ class Intake {
   };
 
   absl::StatusOr<std::unique_ptr<Object>> Start(ObjectKind kind);
+
+  // For the objects of one sender.
+  std::unique_ptr<IntakeRecord> NewRecord() const;
 
   // Stores prepared objects and adds them to the feed, in their order; made durable together, which
   // costs about as much as a single one. An answer for each; OK means durable. Any thread.

@@ -20,6 +20,7 @@
 #include "libs/testing/test_data.h"
 #include "services/deidentification/deidentification_service.h"
 #include "services/deidentification/folder_watch.h"
+#include "services/deidentification/manifest.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -52,7 +53,9 @@ struct Server {
                                           .objects = *objects,
                                           .clock = clock,
                                           .work_dir = folder / "work",
-                                          .quarantine_dir = folder / "quarantine"}));
+                                          .quarantine_dir = folder / "quarantine",
+                                          .manifest_dir = folder / "manifests",
+                                          .site = "north"}));
     rpc::CallGuard::Deps deps;
     deps.site = "north";
     deps.trust_domain = "test";
@@ -86,6 +89,7 @@ struct Server {
   struct Answer {
     std::vector<v1::Outcome> outcomes;
     v1::Summary summary;
+    std::string manifest;
     absl::Status status;
   };
   Answer Ingest(const std::vector<Sent>& all, const std::string& role = "holder",
@@ -117,6 +121,8 @@ struct Server {
     stream->Write(last);
     stream->WritesDone();
     while (stream->Read(&response)) {
+      CHECK_FALSE(out.summary.read() > 0);  // nothing after the summary
+      out.manifest += response.manifest();
       if (response.has_summary()) out.summary = response.summary();
     }
     out.status = rpc::FromGrpc(stream->Finish());
@@ -194,10 +200,33 @@ TEST_CASE("ingest: released once, quarantined with a reason, told in the order s
                               ",F\n"));
   CHECK(server.Released(released[0].sequence()).size() == 1);
 
+  // What was done is on record, signed, by the objects' names and without a value of the source.
+  REQUIRE_VALUE(ReadManifestResult record, ReadManifest(answer.manifest));
+  CHECK(record.public_key == ManifestKey(server.deidentifier.project_keys()).Public().Raw());
+  CHECK(record.manifest.project == "north");
+  REQUIRE(record.manifest.entries.size() == 2);
+  for (const ManifestEntry& entry : record.manifest.entries) {
+    const bool is_table = entry.sha256 == released[1].sha256();
+    CHECK(entry.sha256 == released[is_table ? 1 : 0].sha256());
+    CHECK(entry.path == entry.sha256);
+    CHECK(entry.table == is_table);
+    CHECK(entry.rows == (is_table ? 1u : 0u));
+    CHECK(DoneByName(entry.done).empty() == is_table);
+  }
+  REQUIRE(record.manifest.quarantined.size() == 3);
+  CHECK(record.manifest.quarantined[1].index == 2);
+  CHECK(record.manifest.quarantined[1].reason == "POSSIBLE_BURNED_IN_TEXT");
+  CHECK(answer.manifest.find("Zqpatient") == std::string::npos);
+  REQUIRE_VALUE(std::string kept,
+                base::ReadFile(absl::StrCat(server.folder.path(), "/manifests/",
+                                            crypto::Sha256Hex(answer.manifest), ".jsonl")));
+  CHECK(kept == answer.manifest);
+
   // The same again: the same outcome, stored once.
   Server::Answer again = server.Ingest(all);
   REQUIRE_OK(again.status);
   CHECK(again.outcomes[0].repeated());
+  CHECK(again.manifest == answer.manifest);
   CHECK(server.Released().size() == 2);
   base::SetLogSink(nullptr);
   for (const std::string& line : lines) CHECK(line.find("Zqpatient") == std::string::npos);
@@ -391,6 +420,12 @@ TEST_CASE("folder: files that are left alone are taken in and removed", "[deiden
   CHECK(pass.quarantined == 1);
   REQUIRE_VALUE(std::vector<std::string> left, base::ListFiles(server.folder / "in"));
   CHECK(left.empty());
+  REQUIRE_VALUE(std::vector<std::string> records, base::ListFiles(server.folder / "manifests"));
+  REQUIRE(records.size() == 1);
+  REQUIRE_VALUE(std::string text, base::ReadFile(records[0]));
+  REQUIRE_VALUE(ReadManifestResult record, ReadManifest(text));
+  CHECK(record.manifest.entries.size() == 1);
+  CHECK(record.manifest.quarantined.size() == 1);
 }
 
 TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentification]") {
@@ -407,7 +442,9 @@ TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentificat
                                 .objects = *server.objects,
                                 .clock = server.clock,
                                 .work_dir = server.folder / "work",
-                                .quarantine_dir = server.folder / "quarantine"}));
+                                .quarantine_dir = server.folder / "quarantine",
+                                .manifest_dir = server.folder / "manifests",
+                                .site = "north"}));
   REQUIRE_VALUE(std::vector<QuarantineRow> rows, server.store->ListQuarantined(0, 10));
   REQUIRE(rows.size() == 1);
   CHECK(rows[0].id == "q-kept");

@@ -52,13 +52,15 @@ class NodeApp final : public rpc::App {
 
   absl::Status Open(const DeidentificationConfig& config) {
     ASSIGN_OR_RETURN(
-        intake_, Intake::Create({.deidentifier = *deidentifier_,
-                                 .store = *store_,
-                                 .objects = *objects_,
-                                 .clock = base::SystemClock::Get(),
-                                 .work_dir = absl::StrCat(config.service().state_dir(), "/work"),
-                                 .quarantine_dir =
-                                     absl::StrCat(config.service().state_dir(), "/quarantine")}));
+        intake_,
+        Intake::Create({.deidentifier = *deidentifier_,
+                        .store = *store_,
+                        .objects = *objects_,
+                        .clock = base::SystemClock::Get(),
+                        .work_dir = absl::StrCat(config.service().state_dir(), "/work"),
+                        .quarantine_dir = absl::StrCat(config.service().state_dir(), "/quarantine"),
+                        .manifest_dir = absl::StrCat(config.service().state_dir(), "/manifests"),
+                        .site = config.service().site()}));
     service_ =
         std::make_unique<DeidentificationServiceImpl>(guard_, *intake_, *store_, *deidentifier_);
     if (!intake_dir_.empty()) return base::MakeDirectories(intake_dir_, 0700);

@@ -52,7 +52,9 @@ struct Tally {
   Kind objects, tables;
   int64_t bytes_read = 0, bytes_written = 0;
   json quarantine = json::array();
-  json failures = json::array();  // what the node could not take; send it again
+  std::string manifest;            // of the batch under way
+  json manifests = json::array();  // files written
+  json failures = json::array();   // what the node could not take; send it again
 };
 
 std::vector<std::string> FilesOf(const std::vector<std::string>& paths, absl::Status& status) {
@@ -132,6 +134,7 @@ absl::Status SendBatch(Stub& stub, const std::vector<std::string>& files, size_t
   rpc::SetDeadline(context, kBatchTime);
   std::unique_ptr<Stream> stream = stub.Ingest(&context);
   bool complete = false;
+  tally.manifest.clear();
   std::thread reader([&] {
     IngestResponse response;
     while (stream->Read(&response)) {
@@ -141,6 +144,7 @@ absl::Status SendBatch(Stub& stub, const std::vector<std::string>& files, size_t
         Count(outcome, known && IsTable(files[static_cast<size_t>(outcome.index())]), tally,
               progress);
       }
+      tally.manifest += response.manifest();
       if (response.has_summary()) complete = true;
     }
   });
@@ -183,6 +187,7 @@ json CountsJson(const Tally& tally, double seconds) {
               {"seconds", seconds},
               {"quarantine", tally.quarantine}};
   if (!tally.failures.empty()) out["failures"] = tally.failures;
+  if (!tally.manifests.empty()) out["manifests"] = tally.manifests;
   if (tally.tables.read > 0) out["tables"] = KindJson(tally.tables);
   return out;
 }
@@ -302,13 +307,17 @@ void AddQuarantine(CLI::App& app, Session& session) {
 
 void AddIngestCommands(CLI::App& app, Session& session) {
   auto paths = std::make_shared<std::vector<std::string>>();
+  auto manifests = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand(
       "ingest", "send DICOM files and clinical tables to the node (data holder)");
   command->add_option("PATH", *paths, "files and folders; *.csv are clinical tables")->required();
+  command->add_option("--manifests", *manifests,
+                      "folder for the node's signed manifests of what came of the files");
   command->footer(
       "Example: oncomesh ingest /data/outbox/sarcoma\nQuarantined objects do not make it fail; it "
       "ends with 3 when the node could not take some files.");
-  OnRun(command, session, [paths, &session]() -> absl::StatusOr<int> {
+  OnRun(command, session, [paths, manifests, &session]() -> absl::StatusOr<int> {
+    if (!manifests->empty()) RETURN_IF_ERROR(base::MakeDirectories(*manifests, 0700));
     absl::Status listed;
     std::vector<std::string> files = FilesOf(*paths, listed);
     RETURN_IF_ERROR(listed);
@@ -325,6 +334,12 @@ void AddIngestCommands(CLI::App& app, Session& session) {
       for (size_t begin = 0; begin < files.size(); begin += kBatchFiles) {
         RETURN_IF_ERROR(SendBatch(*stub, files, begin, std::min(files.size(), begin + kBatchFiles),
                                   tally, progress));
+        if (manifests->empty() || tally.manifest.empty()) continue;
+        // By its digest, as the node keeps it.
+        const std::string path =
+            absl::StrCat(*manifests, "/", crypto::Sha256Hex(tally.manifest), ".jsonl");
+        RETURN_IF_ERROR(base::WriteFileAtomically(path, tally.manifest, 0600));
+        tally.manifests.push_back(path);
       }
     }
     const double seconds =
