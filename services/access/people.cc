@@ -97,7 +97,7 @@ void People::Forget() {
 }
 
 absl::StatusOr<v1::PeopleIssuer> People::Issuer(const std::string& name) const {
-  std::vector<v1::PeopleIssuer> issuers = issuers_();
+  ASSIGN_OR_RETURN(std::vector<v1::PeopleIssuer> issuers, issuers_());
   if (issuers.size() > 1) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "ISSUERS_AMBIGUOUS",
                        "the hub names several issuers of people's tokens, so a subject could be "

@@ -22,7 +22,7 @@ namespace oncomesh::access {
 
 // Where the issuers of people's tokens come from: the configuration at the hub, the trust bundle at
 // a node. Called for every token that is not cached.
-using PeopleIssuers = std::function<std::vector<v1::PeopleIssuer>()>;
+using PeopleIssuers = std::function<absl::StatusOr<std::vector<v1::PeopleIssuer>>()>;
 
 // Looks for newer keys of an issuer; true when there are some. Called for a token whose key is
 // missing, so it must bound by itself how often it asks anybody.
@@ -40,7 +40,7 @@ class People final : public rpc::Authenticator {
   // Errors: UNAUTHENTICATED (TOKEN_MALFORMED, TOKEN_SIGNATURE_INVALID, TOKEN_EXPIRED,
   // TOKEN_NOT_YET_VALID, TOKEN_ISSUER_UNKNOWN, TOKEN_AUDIENCE, TOKEN_KEY_UNKNOWN);
   // FAILED_PRECONDITION (ISSUERS_AMBIGUOUS) when there is more than one issuer; UNAVAILABLE
-  // (ISSUER_KEYS_NOT_YET) while no keys of its issuer were ever had.
+  // (ISSUER_KEYS_NOT_YET) while no keys of its issuer were ever had; those of the issuers' source.
   absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override;
 
   // Forgets verified tokens; after a change of issuers or keys.

@@ -84,7 +84,8 @@ absl::StatusOr<v1::TrustBundle> PermitOffice::Bundle() {
   bundle.set_permit_keys_jwks(crypto::PrintJwks({{kid_, deps_.key.Public()}}));
   ASSIGN_OR_RETURN(std::vector<std::string> revoked, deps_.store.RevokedPermits(now));
   for (std::string& id : revoked) bundle.add_revoked_permits(std::move(id));
-  for (v1::PeopleIssuer& issuer : deps_.issuers()) *bundle.add_people_issuers() = std::move(issuer);
+  ASSIGN_OR_RETURN(std::vector<v1::PeopleIssuer> issuers, deps_.issuers());
+  for (v1::PeopleIssuer& issuer : issuers) *bundle.add_people_issuers() = std::move(issuer);
   ASSIGN_OR_RETURN(std::vector<NodeRow> nodes, deps_.store.Nodes());
   for (const NodeRow& node : nodes) {
     if (node.state == v1::Node::STATE_SUSPENDED || node.state == v1::Node::STATE_REMOVED) {

@@ -143,7 +143,7 @@ class HubApp final : public rpc::App {
     ASSIGN_OR_RETURN(issuer_keys_,
                      IssuerKeys::Open(config_.issuers(), state, config_.service().production(),
                                       {.clock = SystemTime()}));
-    PeopleIssuers issuers = [this] {
+    PeopleIssuers issuers = [this]() -> absl::StatusOr<std::vector<v1::PeopleIssuer>> {
       std::vector<v1::PeopleIssuer> all = issuer_keys_->Issuers();
       if (issuer_ != nullptr) all.push_back(issuer_->Describe());
       return all;
@@ -310,11 +310,10 @@ class NodeApp final : public rpc::App {
     hub_enrolment_ = v1::EnrolmentService::NewStub(hub);
     people_.emplace(
         config_.people(),
-        [this] {
-          absl::StatusOr<KeptBundle> kept = trust_->Get();
-          if (!kept.ok()) return std::vector<v1::PeopleIssuer>();
-          return std::vector<v1::PeopleIssuer>(kept->bundle.people_issuers().begin(),
-                                               kept->bundle.people_issuers().end());
+        [this]() -> absl::StatusOr<std::vector<v1::PeopleIssuer>> {
+          ASSIGN_OR_RETURN(KeptBundle kept, trust_->Get());
+          return std::vector<v1::PeopleIssuer>(kept.bundle.people_issuers().begin(),
+                                               kept.bundle.people_issuers().end());
         },
         SystemTime(), [this](const std::string& issuer) { return FindKeys(issuer); });
     rpc::CallGuard::Deps deps = GuardDeps(config_);

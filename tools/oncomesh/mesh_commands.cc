@@ -18,6 +18,7 @@
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "oncomesh/access/v1/enrolment.grpc.pb.h"
+#include "oncomesh/access/v1/people.grpc.pb.h"
 #include "oncomesh/admin/v1/admin.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
 #include "tools/oncomesh/interrupt.h"
@@ -73,6 +74,30 @@ absl::Status Invite(const Mesh& mesh, const std::string& node) {
                                    0600);
 }
 
+// Until a node has heard from the hub whom to trust, it knows nobody.
+absl::Status WaitKnowsPeople(const Mesh& mesh, const std::string& node) {
+  Session holder;
+  holder.context_path_ = ContextFile(mesh, "holder-" + node);
+  ASSIGN_OR_RETURN(Context context, holder.LoadContext());
+  const absl::Time deadline = absl::Now() + kStartTime;
+  while (true) {
+    absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = OpenFrontDoor(context);
+    absl::Status known = channel.status();
+    if (known.ok()) {
+      auto stub = access::v1::PeopleService::NewStub(*channel);
+      known = Call(*stub, &access::v1::PeopleService::Stub::WhoAmI, access::v1::WhoAmIRequest(),
+                   absl::Seconds(5))
+                  .status();
+    }
+    // A node that the operator has suspended or removed runs all the same.
+    if (known.code() != absl::StatusCode::kUnavailable || absl::Now() >= deadline) {
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(InterruptGuard::Check());
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+}
+
 absl::Status Up(const Mesh& mesh, const Session& session) {
   RETURN_IF_ERROR(WriteContexts(mesh));
   RETURN_IF_ERROR(WriteConfigs(mesh));
@@ -100,6 +125,7 @@ absl::Status Up(const Mesh& mesh, const Session& session) {
     }
   }
   for (const std::string& node : mesh.nodes) RETURN_IF_ERROR(StartSite(mesh, node, progress));
+  for (const std::string& node : mesh.nodes) RETURN_IF_ERROR(WaitKnowsPeople(mesh, node));
   return absl::OkStatus();
 }
 
