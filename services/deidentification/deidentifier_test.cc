@@ -402,6 +402,14 @@ TEST_CASE("object: pixels are those of the image and nothing else", "[deidentifi
   CHECK(reason(frames, 128) == "PIXELS_TOO_LONG");
   frames[0x00280008] = {dicom::kIS, "18446744073709551615"};
   CHECK(reason(frames, 128) == "PIXELS_TOO_LONG");
+  // 32 is a blank, whose trimming would leave no number.
+  CHECK(reason(WithPixels(Image(), 32), 512) == "");
+  CHECK(reason(WithPixels(Image(), 32), 514) == "PIXELS_TOO_LONG");
+  CHECK(reason(WithPixels(Image(), 0x2020), 512) == "");
+  Elements floats = WithPixels(Image(), 4);
+  floats[0x00280100].second = std::string("\40\0", 2);
+  CHECK(reason(floats, 128) == "");
+  CHECK(reason(floats, 130) == "PIXELS_TOO_LONG");
   // One bit per pixel, and half of the chroma.
   Elements bits = WithPixels(Image(), 1);
   bits[0x00280100].second = std::string("\1\0", 2);

@@ -70,6 +70,22 @@ uint64_t BinaryNumber(absl::string_view raw, bool big_endian) {
   return raw.size() == 4 ? dicom::Load32(raw, 0, big_endian) : 0;
 }
 
+// Where a binary number of the image is kept; nullptr for other attributes.
+uint64_t* NumberOf(ObjectHeader& header, Tag tag) {
+  switch (tag) {
+    case 0x00280002:
+      return &header.samples;
+    case 0x00280010:
+      return &header.rows;
+    case 0x00280011:
+      return &header.columns;
+    case 0x00280100:
+      return &header.bits_allocated;
+    default:
+      return nullptr;
+  }
+}
+
 // Whether the pixels were made by a camera, a scanner or a screen.
 bool IsCaptured(absl::string_view conversion) {
   for (absl::string_view kind : {"DV", "DI", "DF", "WSD", "SD", "SI", "DRW"}) {
@@ -149,6 +165,11 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
       }
       continue;
     }
+    // Before blanks are trimmed: 32 is one.
+    if (uint64_t* number = NumberOf(out, element.tag); number != nullptr) {
+      *number = BinaryNumber(raw, encoding.big_endian);
+      continue;
+    }
     absl::string_view value = dicom::Trimmed(raw);
     if (value.empty()) continue;
     if (element.vr == dicom::kUI && !NamesClass(element.tag) &&
@@ -185,24 +206,12 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
       case 0x00080064:
         out.conversion_type = value;
         break;
-      case 0x00280002:
-        out.samples = BinaryNumber(raw, encoding.big_endian);
-        break;
       case 0x00280004:
         out.chroma_halved = value == "YBR_FULL_422";
         break;
       case 0x00280008:
         // What is no number leaves no image.
         if (!absl::SimpleAtoi(value, &out.frames)) out.frames = 0;
-        break;
-      case 0x00280010:
-        out.rows = BinaryNumber(raw, encoding.big_endian);
-        break;
-      case 0x00280011:
-        out.columns = BinaryNumber(raw, encoding.big_endian);
-        break;
-      case 0x00280100:
-        out.bits_allocated = BinaryNumber(raw, encoding.big_endian);
         break;
       case 0x00280301:
         out.burned_in = value;
