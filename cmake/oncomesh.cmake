@@ -17,6 +17,11 @@ target_compile_options(oncomesh_options INTERFACE
   -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-math-errno
   $<$<CONFIG:Release,RelWithDebInfo>:-D_FORTIFY_SOURCE=2>
   -D_GLIBCXX_ASSERTIONS)
+# The compiler's own macro is not there with ThreadSanitizer: Debian's protobuf was built without it, and
+# its maps have another layout where it is defined (map_field.h). Only libstdc++ is told (_GLIBCXX_TSAN).
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=(address|thread)")
+  target_compile_definitions(oncomesh_options INTERFACE ONCOMESH_SANITIZED)
+endif()
 target_link_options(oncomesh_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 
 # The headers that nearly every unit reads, parsed once. The `tidy` and `fuzz` presets build without it

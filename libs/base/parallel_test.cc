@@ -31,7 +31,7 @@ TEST_CASE("in parallel: everything is done once, by no more threads than allowed
   }
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need address space too
+#ifndef ONCOMESH_SANITIZED  // sanitizers need address space too
 TEST_CASE("in parallel: when no thread can be made, the caller does it all") {
   // In a process of its own, with no address space left for another stack.
   const pid_t child = fork();
