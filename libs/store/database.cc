@@ -213,7 +213,7 @@ class SociDatabase final : public Database {
         try {
           *session << "ROLLBACK";
           Give(std::move(session));
-        } catch (const std::exception&) {
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
           // The connection is broken: it is dropped, the next transaction makes a new one.
         }
       }

@@ -241,7 +241,8 @@ def test_certificates_of_others(mesh: Mesh, tmp_path: Path) -> None:
     )
     assert refusal(lambda: acquire(forged, uplink)).code == "UNAVAILABLE"
     # Services do not take calls of strangers even when they know the port: no handshake.
-    assert refusal(lambda: acquire(other_node, mesh.address("hub", "training"))).code == "UNAVAILABLE"
+    training = mesh.address("hub", "training")
+    assert refusal(lambda: acquire(other_node, training)).code == "UNAVAILABLE"
 
 
 def test_a_node_speaks_for_itself_alone(mesh: Mesh, datasets: dict[str, str]) -> None:

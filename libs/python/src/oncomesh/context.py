@@ -52,7 +52,8 @@ class Context:
         if not isinstance(document, dict):
             raise _invalid("it is not a JSON object")
         values: dict[str, str] = {}
-        keys = ("endpoint", "trustDomain", "site", "caFile", "tokenFile", "credentialFile", "subject")
+        text = ("endpoint", "trustDomain", "site", "subject")
+        keys = (*text, "caFile", "tokenFile", "credentialFile")
         for key in keys:
             value = document.get(key, "")
             if not isinstance(value, str):
