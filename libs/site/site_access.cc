@@ -72,6 +72,16 @@ SiteAccess::SiteAccess(std::shared_ptr<grpc::Channel> channel, std::string site,
       clock_(clock),
       stubs_(std::make_unique<Stubs>(channel)) {}
 
+rpc::CallGuard::Deps GuardDeps(const config::v1::ServiceConfig& config, SiteAccess& site) {
+  rpc::CallGuard::Deps deps;
+  deps.site = config.site();
+  deps.trust_domain = config.trust_domain();
+  deps.authenticator = &site;
+  deps.permits = &site;
+  deps.auditor = &site;
+  return deps;
+}
+
 SiteAccess::~SiteAccess() = default;
 
 absl::StatusOr<rpc::Person> SiteAccess::Authenticate(absl::string_view token) {

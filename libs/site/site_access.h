@@ -77,4 +77,7 @@ class SiteAccess final : public rpc::Authenticator, public rpc::PermitChecker, p
   std::map<std::string, absl::Time> permits_ ABSL_GUARDED_BY(mutex_);
 };
 
+// What the guard of a service asks, all of it at `site`.
+rpc::CallGuard::Deps GuardDeps(const config::v1::ServiceConfig& config, SiteAccess& site);
+
 }  // namespace oncomesh::site

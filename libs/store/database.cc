@@ -278,6 +278,12 @@ absl::Status TooNew(int version, size_t known) {
 
 }  // namespace
 
+std::string UrlOf(absl::string_view configured, absl::string_view state_dir,
+                  absl::string_view service) {
+  return configured.empty() ? absl::StrCat("sqlite:", state_dir, "/", service, ".db")
+                            : std::string(configured);
+}
+
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& url,
                                                          const std::vector<Migration>& migrations,
                                                          const std::string& password_file) {

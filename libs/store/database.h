@@ -28,6 +28,10 @@ struct Migration {
   std::vector<std::string> statements;  // run in one transaction
 };
 
+// The URL of a service's database: the one that was configured, or a file of its own in its folder.
+std::string UrlOf(absl::string_view configured, absl::string_view state_dir,
+                  absl::string_view service);
+
 // Any thread may use it; each transaction takes a connection of its own from a pool.
 class Database {
  public:

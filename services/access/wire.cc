@@ -19,6 +19,7 @@
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
 #include "libs/rpc/status.h"
+#include "libs/store/database.h"
 #include "services/access/access_service.h"
 #include "services/access/access_store.h"
 #include "services/access/audit_log.h"
@@ -51,12 +52,6 @@ absl::Status NeedRange(absl::string_view name, int value, int least, int most) {
   if (value == 0 || (value >= least && value <= most)) return absl::OkStatus();
   return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",
                      absl::StrCat(name, " is ", value, ", and must be ", least, " to ", most));
-}
-
-std::string DatabaseUrl(const AccessConfig& config) {
-  return config.service().database().empty()
-             ? absl::StrCat("sqlite:", config.service().state_dir(), "/access.db")
-             : config.service().database();
 }
 
 IdentityFolders Folders(const AccessConfig& config) {
@@ -131,8 +126,10 @@ class HubApp final : public rpc::App {
                                      CertificateLife(config_), SystemTime()));
     authority_.emplace(std::move(authority));
     RETURN_IF_ERROR(RenewOwn());
-    ASSIGN_OR_RETURN(store_, AccessStore::Open(DatabaseUrl(config_),
-                                               config_.service().database_password_file()));
+    ASSIGN_OR_RETURN(store_,
+                     AccessStore::Open(store::UrlOf(config_.service().database(),
+                                                    config_.service().state_dir(), "access"),
+                                       config_.service().database_password_file()));
     RETURN_IF_ERROR(store_->RaiseEpochTo(config_.minimum_epoch()));
     ASSIGN_OR_RETURN(log_,
                      AuditLog::Open(state, config_.service().trust_domain(), "hub", SystemTime()));

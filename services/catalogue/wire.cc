@@ -12,6 +12,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/objects/object_store.h"
 #include "libs/site/site_access.h"
+#include "libs/store/database.h"
 #include "services/catalogue/catalogue_service.h"
 #include "services/catalogue/hub_clients.h"
 #include "services/catalogue/node_catalogue_service.h"
@@ -22,25 +23,9 @@ namespace {
 
 using config::v1::CatalogueConfig;
 
-std::string DatabaseUrl(const CatalogueConfig& config) {
-  const auto& service = config.service();
-  return service.database().empty() ? absl::StrCat("sqlite:", service.state_dir(), "/catalogue.db")
-                                    : service.database();
-}
-
 absl::StatusOr<terminology::Registry> RegistryOf(const CatalogueConfig& config) {
   return terminology::Registry::WithFiles(
       {config.variable_files().begin(), config.variable_files().end()});
-}
-
-rpc::CallGuard::Deps GuardDeps(const CatalogueConfig& config, site::SiteAccess& site) {
-  rpc::CallGuard::Deps deps;
-  deps.site = config.service().site();
-  deps.trust_domain = config.service().trust_domain();
-  deps.authenticator = &site;
-  deps.permits = &site;
-  deps.auditor = &site;
-  return deps;
 }
 
 class HubApp final : public rpc::App {
@@ -57,7 +42,7 @@ class HubApp final : public rpc::App {
                 .nodes = *nodes_,
                 .counter = *counter_,
                 .clock = base::SystemClock::Get()}),
-        guard_(GuardDeps(config, site_)),
+        guard_(site::GuardDeps(config.service(), site_)),
         service_(guard_, records_, count_, registry_, site_) {}
 
   std::vector<rpc::Served> services() override {
@@ -111,7 +96,7 @@ class NodeApp final : public rpc::App {
                    .memory = memory_,
                    .hub = *hub_,
                    .clock = base::SystemClock::Get()}),
-        guard_(GuardDeps(config, site_)),
+        guard_(site::GuardDeps(config.service(), site_)),
         service_(guard_, count_, datasets_, indexer_) {}
   ~NodeApp() override { Drain(); }
 
@@ -183,7 +168,9 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const CatalogueConfig& config, rp
   const std::string& password_file = config.service().database_password_file();
   if (role == rpc::Role::kHub) {
     ASSIGN_OR_RETURN(std::unique_ptr<RecordStore> store,
-                     RecordStore::Open(DatabaseUrl(config), password_file));
+                     RecordStore::Open(store::UrlOf(config.service().database(),
+                                                    config.service().state_dir(), "catalogue"),
+                                       password_file));
     return std::unique_ptr<rpc::App>(
         std::make_unique<HubApp>(config, std::move(registry), std::move(store)));
   }
@@ -192,7 +179,9 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const CatalogueConfig& config, rp
                        "a node's catalogue needs objectsDir and deidentificationAddress");
   }
   ASSIGN_OR_RETURN(std::unique_ptr<NodeStore> store,
-                   NodeStore::Open(DatabaseUrl(config), password_file));
+                   NodeStore::Open(store::UrlOf(config.service().database(),
+                                                config.service().state_dir(), "catalogue"),
+                                   password_file));
   ASSIGN_OR_RETURN(std::unique_ptr<objects::ObjectStore> objects,
                    objects::OpenFolder(config.objects_dir()));
   auto app =

@@ -14,6 +14,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/objects/object_store.h"
 #include "libs/site/site_access.h"
+#include "libs/store/database.h"
 #include "services/deidentification/deidentification_service.h"
 #include "services/deidentification/folder_watch.h"
 
@@ -24,16 +25,6 @@ using config::v1::DeidentificationConfig;
 
 absl::Status Invalid(absl::string_view message) {
   return base::Error(absl::StatusCode::kInvalidArgument, "CONFIG_INVALID", message);
-}
-
-rpc::CallGuard::Deps GuardDeps(const DeidentificationConfig& config, site::SiteAccess& site) {
-  rpc::CallGuard::Deps deps;
-  deps.site = config.service().site();
-  deps.trust_domain = config.service().trust_domain();
-  deps.authenticator = &site;
-  deps.permits = &site;
-  deps.auditor = &site;
-  return deps;
 }
 
 class NodeApp final : public rpc::App {
@@ -47,7 +38,7 @@ class NodeApp final : public rpc::App {
         store_(std::move(store)),
         objects_(std::move(objects)),
         site_(config.service(), "deidentification", base::SystemClock::Get()),
-        guard_(GuardDeps(config, site_)) {}
+        guard_(site::GuardDeps(config.service(), site_)) {}
   ~NodeApp() override { Drain(); }
 
   absl::Status Open(const DeidentificationConfig& config) {
@@ -165,9 +156,7 @@ absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const DeidentificationConfig& con
   const auto& service = config.service();
   ASSIGN_OR_RETURN(
       std::unique_ptr<ReleaseStore> store,
-      ReleaseStore::Open(service.database().empty()
-                             ? absl::StrCat("sqlite:", service.state_dir(), "/deidentification.db")
-                             : service.database(),
+      ReleaseStore::Open(store::UrlOf(service.database(), service.state_dir(), "deidentification"),
                          service.database_password_file()));
   ASSIGN_OR_RETURN(std::string key, ProjectKey(config.project_key_file(), *store));
   ASSIGN_OR_RETURN(std::unique_ptr<objects::ObjectStore> objects,

@@ -18,16 +18,6 @@ namespace {
 
 using config::v1::HarmonisationConfig;
 
-rpc::CallGuard::Deps GuardDeps(const HarmonisationConfig& config, site::SiteAccess& site) {
-  rpc::CallGuard::Deps deps;
-  deps.site = config.service().site();
-  deps.trust_domain = config.service().trust_domain();
-  deps.authenticator = &site;
-  deps.permits = &site;
-  deps.auditor = &site;
-  return deps;
-}
-
 class HarmonisationApp final : public rpc::App {
  public:
   HarmonisationApp(const HarmonisationConfig& config,
@@ -39,7 +29,7 @@ class HarmonisationApp final : public rpc::App {
         desk_({.released = *released_,
                .prepared = *prepared_,
                .parallel = std::max(1, config.parallel_cases())}),
-        guard_(GuardDeps(config, site_)),
+        guard_(site::GuardDeps(config.service(), site_)),
         service_(guard_, desk_) {}
 
   std::vector<rpc::Served> services() override {

@@ -14,6 +14,7 @@
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
 #include "libs/site/site_access.h"
+#include "libs/store/database.h"
 #include "services/training/aggregation.h"
 #include "services/training/grpc_hub_client.h"
 #include "services/training/node_training_service.h"
@@ -29,22 +30,6 @@ namespace {
 using config::v1::TrainingConfig;
 
 constexpr char kSoftware[] = "oncomesh/" ONCOMESH_VERSION;
-
-std::string DatabaseUrl(const TrainingConfig& config) {
-  const auto& service = config.service();
-  return service.database().empty() ? absl::StrCat("sqlite:", service.state_dir(), "/training.db")
-                                    : service.database();
-}
-
-rpc::CallGuard::Deps GuardDeps(const TrainingConfig& config, site::SiteAccess& site) {
-  rpc::CallGuard::Deps deps;
-  deps.site = config.service().site();
-  deps.trust_domain = config.service().trust_domain();
-  deps.authenticator = &site;
-  deps.permits = &site;
-  deps.auditor = &site;
-  return deps;
-}
 
 class HubApp final : public rpc::App {
  public:
@@ -69,7 +54,7 @@ class HubApp final : public rpc::App {
                 [this] { return site_.Trust(); }, changes_, Rules(config)}),
         closer_({*store_, *spool_, *models_, base::SystemClock::Get(), base::SystemRandom::Get(),
                  changes_, key_, kSoftware, Scratch(config)}),
-        guard_(GuardDeps(config, site_)),
+        guard_(site::GuardDeps(config.service(), site_)),
         training_(guard_, runs_, changes_),
         task_service_(guard_, tasks_, changes_) {}
 
@@ -135,7 +120,7 @@ class NodeApp final : public rpc::App {
         shelf_(config.trainers_dir()),
         runner_(RunnerOptions(config.trainer_limits())),
         worker_(WorkerDeps(config)),
-        guard_(GuardDeps(config, site_)),
+        guard_(site::GuardDeps(config.service(), site_)),
         service_(guard_, shelf_, [this] { return site_.Policy(); }, *history_) {}
   ~NodeApp() override { Drain(); }
 
@@ -215,8 +200,10 @@ class NodeApp final : public rpc::App {
 absl::StatusOr<std::unique_ptr<rpc::App>> Wire(const TrainingConfig& config, rpc::Role role) {
   const std::string& state = config.service().state_dir();
   if (role == rpc::Role::kHub) {
-    ASSIGN_OR_RETURN(auto store, TrainingStore::Open(DatabaseUrl(config),
-                                                     config.service().database_password_file()));
+    ASSIGN_OR_RETURN(auto store,
+                     TrainingStore::Open(store::UrlOf(config.service().database(),
+                                                      config.service().state_dir(), "training"),
+                                         config.service().database_password_file()));
     RETURN_IF_ERROR(EmptyScratch(state + "/scratch"));
     ASSIGN_OR_RETURN(auto spool, UpdateSpool::Open(state + "/updates"));
     ASSIGN_OR_RETURN(auto models, objects::OpenFolder(state + "/models"));

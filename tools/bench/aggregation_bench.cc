@@ -1,4 +1,4 @@
-// link: oncomesh::training_service oncomesh::federated
+// link: oncomesh::bench_hub oncomesh::federated
 // SPDX-License-Identifier: Apache-2.0
 // What aggregation costs: the exact sum against a plain add over the same memory, the hub's memory
 // with 4, 16 and 64 updates of 400 MB, and an empty round of 20 nodes over the real store and
@@ -26,33 +26,18 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "libs/base/clock.h"
 #include "libs/base/log.h"
-#include "libs/base/random.h"
 #include "libs/crypto/digest.h"
 #include "libs/federated/plan.h"
 #include "libs/federated/strategy.h"
-#include "services/training/round_closer.h"
-#include "services/training/run_desk.h"
-#include "services/training/task_desk.h"
+#include "tools/bench/bench.h"
+#include "tools/bench/bench_hub.h"
 
 namespace {
 
 using namespace oncomesh;  // NOLINT(google-build-using-namespace): a program of its own
 
-template <typename T>
-T Must(absl::StatusOr<T> value) {
-  if (!value.ok()) {
-    std::fprintf(stderr, "error: %s\n", value.status().ToString().c_str());
-    std::exit(1);
-  }
-  return *std::move(value);
-}
-void Must(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "error: %s\n", status.ToString().c_str());
-  std::exit(1);
-}
+using bench::Must;
 
 double Seconds(const std::function<void()>& work) {
   auto start = std::chrono::steady_clock::now();
@@ -179,73 +164,31 @@ void EmptyRound(const std::string& folder) {
   using namespace training;
   constexpr int kNodes = 20, kRounds = 10;
   base::SetLogLevel(base::Level::kError);
-  auto store = Must(TrainingStore::Open(absl::StrCat("sqlite:", folder, "/training.db"), ""));
-  auto spool = Must(UpdateSpool::Open(folder + "/updates"));
-  auto models = Must(objects::OpenFolder(folder + "/models"));
-  auto key = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
-  auto permit_key = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
-  auto& clock = base::SystemClock::Get();
-  auto& random = base::SystemRandom::Get();
-  permit::TrustState trust;
-  trust.issuer = "bench";
-  trust.keys.emplace("k", permit_key.Public());
-  trust.epoch = 1;
-  trust.max_age = absl::Hours(1);
-  auto source = [&]() -> absl::StatusOr<permit::TrustState> {
-    permit::TrustState now = trust;
-    now.fetched = clock.Now();
-    return now;
-  };
-  ChangeSignal changes;
-  RunDesk runs({*store, *models, clock, random, source, changes, folder + "/scratch", {}, 5});
-  TaskDesk tasks({*store, *spool, *models, clock, random, source, changes, LeaseRules()});
-  RoundCloser closer(
-      {*store, *spool, *models, clock, random, changes, key, "bench", folder + "/scratch"});
+  bench::BenchHub hub(folder);
 
   v1::Plan plan;
   plan.set_strategy(v1::STRATEGY_FEDAVG);
   plan.set_rounds(kRounds);
-  permit::Permit permit;
-  permit.id = "permit-bench";
-  permit.issuer = "bench";
-  permit.people = {"b"};
-  permit.purpose = "DUO:0000006";
-  permit.operations = {"train"};
-  permit.not_before = clock.Now() - absl::Hours(1);
-  permit.expires = clock.Now() + absl::Hours(1);
-  permit.epoch = 1;
-  permit.request = "r";
-  for (int i = 0; i < kNodes; ++i) {
-    plan.add_datasets(absl::StrCat("nodes/node-", i, "/datasets/sarcoma/versions/1"));
-    permit.datasets.push_back(plan.datasets(i));
-  }
-  plan.mutable_trainer()->set_name("t");
-  plan.mutable_trainer()->set_digest(std::string(64, '0'));
   (*plan.mutable_model()->mutable_tensors())["w"].add_shape(1);
-  rpc::Caller caller;
-  caller.kind = rpc::Caller::Kind::kPerson;
-  caller.subject = "b";
-  caller.permit = *permit::Sign(permit, permit_key, "k");
-  v1::SubmitRunRequest request;
-  request.set_request_id(base::NewUuid());
-  *request.mutable_plan() = plan;
+  std::vector<std::string> names;
+  for (int i = 0; i < kNodes; ++i) names.push_back(absl::StrCat("node-", i));
   const std::string update =
       Must(federated::WriteTensors({{{"w", federated::Dtype::kF64, {1}}, {1.0}}}));
 
-  v1::Run run = Must(runs.Submit(caller, request));
-  closer.Start();
+  const v1::Run run = hub.Submit(plan, names);
+  hub.closer.Start();
   std::atomic<bool> done = false;
   std::vector<std::thread> nodes;
   double seconds = Seconds([&] {
     for (int i = 0; i < kNodes; ++i) {
-      nodes.emplace_back([&, node = absl::StrCat("node-", i)] {
+      nodes.emplace_back([&, node = names[static_cast<size_t>(i)]] {
         v1::AcquireTaskRequest ask;
         ask.set_session("session-" + node);
         while (!done) {
-          const uint64_t seen = changes.version();
-          v1::Task task = Must(tasks.Acquire(node, ask)).task();
+          const uint64_t seen = hub.changes.version();
+          v1::Task task = Must(hub.tasks.Acquire(node, ask)).task();
           if (task.name().empty()) {
-            changes.Wait(seen, absl::Milliseconds(100));
+            hub.changes.Wait(seen, absl::Milliseconds(100));
             continue;
           }
           v1::UploadHeader header;
@@ -254,20 +197,20 @@ void EmptyRound(const std::string& folder) {
           header.set_sha256(crypto::Sha256Hex(update));
           header.set_bytes(static_cast<int64_t>(update.size()));
           header.set_examples(1);
-          auto submission = Must(tasks.Begin(node, header));
+          auto submission = Must(hub.tasks.Begin(node, header));
           Must(submission->Append(update));
           Must(submission->Finish());
         }
       });
     }
-    while (Must(store->ReadRun(run.name())).running()) {
+    while (Must(hub.store->ReadRun(run.name())).running()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   });
   done = true;
-  changes.Notify();
+  hub.changes.Notify();
   for (std::thread& node : nodes) node.join();
-  closer.Stop();
+  hub.closer.Stop();
   // The floor: as many durable steps as a round takes, one after the other, on the same disk. Each
   // node has a fetch, a file and a commit; the round has its set, its model and its close.
   const int steps = kNodes * 4 + 4;

@@ -1,4 +1,4 @@
-// link: oncomesh::bench_protos oncomesh::training_service oncomesh::relay_testing
+// link: oncomesh::bench_hub oncomesh::relay_testing
 // SPDX-License-Identifier: Apache-2.0
 // Memory of the coordinator: the hub's training service takes updates over its real upload RPC with
 // mutual TLS, spools them, and closes the round. One server process per number of updates, against
@@ -20,7 +20,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "libs/base/clock.h"
 #include "libs/base/log.h"
 #include "libs/base/random.h"
 #include "libs/crypto/digest.h"
@@ -28,11 +27,9 @@
 #include "libs/rpc/identity.h"
 #include "libs/rpc/status.h"
 #include "services/relay/testing/test_mesh.h"
-#include "services/training/round_closer.h"
-#include "services/training/run_desk.h"
-#include "services/training/task_desk.h"
 #include "services/training/training_service.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/bench_hub.h"
 
 namespace oncomesh {
 namespace {
@@ -56,59 +53,18 @@ std::string NodeName(int i) { return absl::StrCat("node-", i); }
 int Serve(const std::string& folder, const std::string& identity, int nodes, int64_t elements) {
   using namespace training;
   base::SetLogLevel(base::Level::kError);
-  auto store = Must(TrainingStore::Open(absl::StrCat("sqlite:", folder, "/training.db"), ""));
-  auto spool = Must(UpdateSpool::Open(folder + "/updates"));
-  auto models = Must(objects::OpenFolder(folder + "/models"));
-  const auto key = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
-  const auto permit_key = crypto::PrivateKey::Generate(crypto::KeyType::kEd25519);
-  auto& clock = base::SystemClock::Get();
-  auto& random = base::SystemRandom::Get();
-  permit::TrustState trust;
-  trust.issuer = "bench";
-  trust.keys.emplace("k", permit_key.Public());
-  trust.epoch = 1;
-  trust.max_age = absl::Hours(1);
-  auto source = [&]() -> absl::StatusOr<permit::TrustState> {
-    permit::TrustState now = trust;
-    now.fetched = clock.Now();
-    return now;
-  };
-  ChangeSignal changes;
-  RunDesk runs({*store, *models, clock, random, source, changes, folder + "/scratch", {}, 5});
-  TaskDesk tasks({*store, *spool, *models, clock, random, source, changes, LeaseRules()});
-  RoundCloser closer(
-      {*store, *spool, *models, clock, random, changes, key, "bench", folder + "/scratch"});
+  BenchHub hub(folder);
   rpc::CallGuard guard({.site = "hub", .trust_domain = kTrustDomain});
-  TaskServiceImpl service(guard, tasks, changes);
+  TaskServiceImpl service(guard, hub.tasks, hub.changes);
 
-  v1::SubmitRunRequest request;
-  request.set_request_id(base::NewUuid());
-  v1::Plan& plan = *request.mutable_plan();
+  v1::Plan plan;
   plan.set_strategy(v1::STRATEGY_FEDAVG);
   plan.set_rounds(1);
-  permit::Permit permit;
-  permit.id = "permit-bench";
-  permit.issuer = "bench";
-  permit.people = {"b"};
-  permit.purpose = "DUO:0000006";
-  permit.operations = {"train"};
-  permit.not_before = clock.Now() - absl::Hours(1);
-  permit.expires = clock.Now() + absl::Hours(12);
-  permit.epoch = 1;
-  permit.request = "r";
-  for (int i = 0; i < nodes; ++i) {
-    plan.add_datasets(absl::StrCat("nodes/", NodeName(i), "/datasets/sarcoma/versions/1"));
-    permit.datasets.push_back(plan.datasets(i));
-  }
   plan.mutable_round_deadline()->set_seconds(7200);
-  plan.mutable_trainer()->set_name("t");
-  plan.mutable_trainer()->set_digest(std::string(64, '0'));
   (*plan.mutable_model()->mutable_tensors())["w"].add_shape(elements);
-  rpc::Caller caller;
-  caller.kind = rpc::Caller::Kind::kPerson;
-  caller.subject = "b";
-  caller.permit = *permit::Sign(permit, permit_key, "k");
-  const v1::Run run = Must(runs.Submit(caller, request));
+  std::vector<std::string> names;
+  for (int i = 0; i < nodes; ++i) names.push_back(NodeName(i));
+  const v1::Run run = hub.Submit(plan, names);
 
   grpc::ServerBuilder builder;
   int port = 0;
@@ -124,12 +80,12 @@ int Serve(const std::string& folder, const std::string& identity, int nodes, int
   char line[16];
   if (std::fgets(line, sizeof(line), stdin) == nullptr) return 1;
   const int64_t uploaded = PeakResident();
-  closer.Start();
-  while (Must(store->ReadRun(run.name())).running()) {
+  hub.closer.Start();
+  while (Must(hub.store->ReadRun(run.name())).running()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  closer.Stop();
-  const bool good = Must(store->ReadRun(run.name())).run.state() == v1::Run::STATE_SUCCEEDED;
+  hub.closer.Stop();
+  const bool good = Must(hub.store->ReadRun(run.name())).run.state() == v1::Run::STATE_SUCCEEDED;
   std::printf("%lld %lld %s\n", static_cast<long long>(uploaded),
               static_cast<long long>(PeakResident()), good ? "succeeded" : "failed");
   std::fflush(stdout);

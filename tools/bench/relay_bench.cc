@@ -1,4 +1,4 @@
-// link: oncomesh::relay_testing
+// link: oncomesh::bench oncomesh::relay_testing
 // SPDX-License-Identifier: Apache-2.0
 // Calls through both relays against the same calls straight to the service, both with mutual TLS,
 // in paired rounds: each round measures both, in turns, and what is printed are medians of the
@@ -41,6 +41,7 @@
 #include "oncomesh/relay/v1/relay.grpc.pb.h"
 #include "services/relay/config.pb.h"
 #include "services/relay/testing/test_mesh.h"
+#include "tools/bench/bench.h"
 
 namespace oncomesh {
 namespace {
@@ -63,20 +64,7 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-// A TCP port of loopback that nobody uses now.
-int FreePort() {
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    Fail("no free port");
-  }
-  close(fd);
-  return ntohs(address.sin_port);
-}
+using bench::FreePort;
 
 std::string Address(int port) { return absl::StrCat("127.0.0.1:", port); }
 
