@@ -42,6 +42,7 @@ constexpr std::chrono::seconds kDrainTime{10};
 // A thread serves one call at a time, and a node that waits for a task holds one for 30 s: beyond
 // this many calls at once a service answers RESOURCE_EXHAUSTED.
 constexpr int kMaxThreads = 1024;
+constexpr int kWindowBytes = 1 << 20;  // of each stream, before its handler has read
 
 // When the certificate in use ends, as Unix seconds; 0 when there is none.
 int64_t CertificateEnd(const std::string& identity_dir) {
@@ -113,13 +114,6 @@ class NoPlugins final : public grpc::ServerBuilderOption {
   }
 };
 
-void Harden(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 48 << 10);  // two tokens of 16 KiB
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
-}
-
 absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits traits,
                              const google::protobuf::Message& config,
                              const config::v1::ServiceConfig& common, const WireAny& wire,
@@ -141,7 +135,7 @@ absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits tr
   if (!common.admin_listen().empty()) {
     grpc::ServerBuilder builder;
     int port = 0;
-    Harden(builder);
+    LimitServer(builder);
     builder.AddListeningPort(common.admin_listen(), grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&admin);
     ASSIGN_OR_RETURN(servers.admin, StartServer(builder, common.admin_listen(), &port));
@@ -162,7 +156,7 @@ absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits tr
     }
     grpc::ServerBuilder builder;
     int port = 0;
-    Harden(builder);
+    LimitServer(builder);
     // The floor under the guard (doc/adr/0012): whose handlers these are, a client of another trust
     // domain or of another site never reaches them, even one that forgot the guard. Services of
     // other sites come through the site's relay, which knows who is suspended. Methods without a
@@ -220,6 +214,17 @@ constexpr char kUsage[] =
     "example: oncomesh-%s --role=node --config=/etc/oncomesh/%s.json\n";
 
 }  // namespace
+
+void LimitServer(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 48 << 10);  // two tokens of 16 KiB
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
+  // A service is called from its own site, where a small window costs nothing; gRPC's probe of the
+  // line would let each stream run megabytes ahead of a handler that waits for the disk.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
+}
 
 absl::Status ReadConfig(const std::string& path, google::protobuf::Message& config) {
   ASSIGN_OR_RETURN(std::string json, base::ReadFile(path, 1 << 20));

@@ -19,6 +19,10 @@
 #include "absl/strings/string_view.h"
 #include "oncomesh/config/v1/service.pb.h"
 
+namespace grpc {
+class ServerBuilder;
+}
+
 namespace oncomesh::rpc {
 
 enum class Role { kHub, kNode };
@@ -71,6 +75,10 @@ int RunService(int argc, char** argv, absl::string_view name, WireFunction wire,
         return wire(static_cast<const Config&>(parsed), role);
       });
 }
+
+// What every port of a service holds its clients to: sizes of messages and metadata, time for the
+// handshake, and how much of a stream is taken before its handler has read it.
+void LimitServer(grpc::ServerBuilder& builder);
 
 // The JSON of a configuration file, read strictly. Errors: INVALID_ARGUMENT (CONFIG_INVALID) naming
 // the place, NOT_FOUND.

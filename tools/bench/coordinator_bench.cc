@@ -25,6 +25,7 @@
 #include "libs/crypto/digest.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/identity.h"
+#include "libs/rpc/service_runner.h"
 #include "libs/rpc/status.h"
 #include "services/relay/testing/test_mesh.h"
 #include "services/training/training_service.h"
@@ -70,7 +71,7 @@ int Serve(const std::string& folder, const std::string& identity, int nodes, int
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0",
                            rpc::IdentityServerCredentials(identity, rpc::Clients::kMesh), &port);
-  builder.SetMaxReceiveMessageSize(rpc::kMaxMessageBytes);
+  rpc::LimitServer(builder);  // as in the product
   builder.RegisterService(&service);
   auto server = builder.BuildAndStart();
   if (server == nullptr || port == 0) return 1;
