@@ -65,7 +65,7 @@ struct Access {
     permit.id = "permit-1";
     permit.issuer = "mesh";
     permit.people = {"ana"};
-    permit.datasets = {"nodes/lisbon/datasets/d/versions/1"};
+    permit.datasets = {"nodes/lisbon/datasets/sarcoma/versions/1"};
     permit.purpose = "DUO:0000006";
     permit.operations = {"count"};
     permit.not_before = clock.Now() - absl::Hours(1);
