@@ -246,7 +246,14 @@ TEST_CASE("run: on real studies, twice gives the same bytes, a right manifest an
   Deidentifier research = Research();
   std::string patient = fs::directory_iterator(sts + "/node-a")->path().string();
   REQUIRE_OK(base::MakeDirectories(folder / "in"));
-  fs::copy(patient, folder / "in/patient", fs::copy_options::recursive);
+  // One by one: folders of the data may be read-only, and copies of them could not be filled.
+  for (const auto& entry : fs::recursive_directory_iterator(patient)) {
+    if (!entry.is_regular_file()) continue;
+    const fs::path target =
+        fs::path(folder / "in/patient") / entry.path().lexically_relative(patient);
+    REQUIRE_OK(base::MakeDirectories(target.parent_path().string()));
+    fs::copy_file(entry.path(), target);
+  }
   REQUIRE_OK(base::WriteFileAtomically(
       folder / "in/clinical.csv",
       absl::StrCat("patient_id,sex\n", fs::path(patient).filename().string(), ",F\n")));

@@ -16,31 +16,40 @@
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/names.h"
+#include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 
 namespace oncomesh::cli {
 namespace {
 
-// Binds and keeps the sockets until all ports are chosen, so that none is handed out twice.
+// Ports that the system gives to nobody by itself: a port of the ephemeral range (32768 and above)
+// could be somebody's outgoing connection when the mesh is started again. The sockets are kept
+// until all are chosen, so that none is handed out twice.
 class FreePorts {
  public:
   ~FreePorts() {
     for (int fd : sockets_) close(fd);
   }
   absl::StatusOr<int> Next() {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    constexpr int kFirst = 20'000, kCount = 12'000, kTries = 1'000;
+    for (int i = 0; i < kTries; ++i) {
+      const std::string lot = base::SystemRandom::Get().Bytes(2);
+      const int port =
+          kFirst +
+          (static_cast<unsigned char>(lot[0]) * 256 + static_cast<unsigned char>(lot[1])) % kCount;
+      const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      address.sin_port = htons(static_cast<uint16_t>(port));
+      if (fd >= 0 && bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+        sockets_.push_back(fd);
+        return port;
+      }
       if (fd >= 0) close(fd);
-      return base::Error(absl::StatusCode::kUnavailable, "NO_FREE_PORT",
-                         "no free port on the loopback interface");
     }
-    sockets_.push_back(fd);
-    return ntohs(address.sin_port);
+    return base::Error(absl::StatusCode::kUnavailable, "NO_FREE_PORT",
+                       "no free port from 20000 to 31999 on the loopback interface");
   }
 
  private:
