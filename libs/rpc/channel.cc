@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/status_macros.h"
 #include "libs/rpc/identity.h"
+#include "libs/rpc/retry.h"
 
 namespace oncomesh::rpc {
 namespace {
@@ -57,18 +58,20 @@ class MetadataInterceptorFactory final : public ClientInterceptorFactoryInterfac
 };
 
 std::shared_ptr<grpc::Channel> Make(const std::string& target,
-                                    std::shared_ptr<grpc::ChannelCredentials> credentials,
+                                    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                                     std::vector<std::pair<std::string, std::string>> pairs) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // a transparent replay of an upload is no help
+  arguments.SetServiceConfigJSON(RetryServiceConfig());
+  // Only ours: what a name server said about the target's calls would come over an unsafe line.
+  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
   std::vector<std::unique_ptr<ClientInterceptorFactoryInterface>> factories;
   factories.push_back(std::make_unique<MetadataInterceptorFactory>(std::move(pairs)));
-  return grpc::experimental::CreateCustomChannelWithInterceptors(target, std::move(credentials),
-                                                                 arguments, std::move(factories));
+  return grpc::experimental::CreateCustomChannelWithInterceptors(target, credentials, arguments,
+                                                                 std::move(factories));
 }
 
 }  // namespace
@@ -88,7 +91,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectFrontDoor(const std::strin
   ASSIGN_OR_RETURN(auto credentials, FrontDoorCredentials(ca_file, uri));
   std::vector<std::pair<std::string, std::string>> pairs;
   if (!token.empty()) pairs.emplace_back("authorization", absl::StrCat("Bearer ", token));
-  return Make(endpoint, std::move(credentials), std::move(pairs));
+  return Make(endpoint, credentials, std::move(pairs));
 }
 
 void SetDeadline(grpc::ClientContext& context, absl::Duration timeout) {

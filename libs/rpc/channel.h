@@ -31,11 +31,12 @@ struct ChannelOptions {
   std::string node;  // through the hub relay's downlink port: the node meant
 };
 
-// A channel with mutual TLS. It adds the node and the shape hint to every call and retries
-// nothing by itself. Never fails: a server that is not there shows at the first call.
+// A channel with mutual TLS. It adds the node and the shape hint to every call, and makes calls
+// that may be repeated again when nobody answered (retry.h). Never fails: a server that is not
+// there shows at the first call.
 std::shared_ptr<grpc::Channel> Connect(const ChannelOptions& options);
 
-// A channel to the front door `uri` (FrontDoorUri) with the person's token (empty: none).
+// The same to the front door `uri` (FrontDoorUri) with the person's token (empty: none).
 // Errors: NOT_FOUND (FILE_NOT_FOUND) for the CA file.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectFrontDoor(const std::string& endpoint,
                                                                 const std::string& ca_file,

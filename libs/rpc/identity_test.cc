@@ -8,49 +8,15 @@
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_replace.h"
-#include "absl/time/clock.h"
-#include "libs/base/files.h"
 #include "libs/base/log.h"
-#include "libs/crypto/keys.h"
-#include "libs/crypto/x509.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/status.h"
+#include "libs/rpc/testing_authority.h"
 #include "libs/testing/status_matchers.h"
-#include "libs/testing/temporary_folder.h"
 #include "oncomesh/access/v1/people.grpc.pb.h"
 
 namespace oncomesh::rpc {
 namespace {
-
-class Authority {
- public:
-  // An identity folder whose certificate has this URI.
-  std::string Identity(const std::string& uri) {
-    const std::string folder = folder_ / absl::StrReplaceAll(uri, {{"/", "-"}, {":", ""}});
-    const std::string current = folder + "/current";
-    REQUIRE_OK(base::MakeDirectories(current));
-    auto key = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
-    crypto::CertificateRequest request;
-    request.uri = uri;
-    request.not_before = now_ - absl::Hours(1);
-    request.not_after = now_ + absl::Hours(1);
-    REQUIRE_VALUE(
-        std::string certificate,
-        crypto::IssueCertificate(certificate_, key_, crypto::CreateSigningRequest(key), request));
-    REQUIRE_OK(base::WriteFileAtomically(current + "/tls.key", key.ToPem(), 0600));
-    REQUIRE_OK(base::WriteFileAtomically(current + "/ca.crt", certificate_));
-    REQUIRE_OK(base::WriteFileAtomically(current + "/tls.crt", certificate));
-    return folder;
-  }
-
- private:
-  testing::TemporaryFolder folder_;
-  const absl::Time now_ = absl::Now();
-  crypto::PrivateKey key_ = crypto::PrivateKey::Generate(crypto::KeyType::kP256);
-  std::string certificate_ =
-      crypto::CreateAuthority(key_, "ca", now_ - absl::Hours(1), now_ + absl::Hours(1));
-};
 
 struct People final : access::v1::PeopleService::Service {
   grpc::Status WhoAmI(grpc::ServerContext*, const access::v1::WhoAmIRequest*,
@@ -65,7 +31,7 @@ struct People final : access::v1::PeopleService::Service {
 TEST_CASE("identity: a client is judged in the handshake by the path in its certificate") {
   AllowOnlyTls13();
   base::SetLogLevel(base::Level::kError);
-  Authority authority;
+  TestingAuthority authority;
   People people;
   grpc::ServerBuilder builder;
   int port = 0;
@@ -104,7 +70,7 @@ TEST_CASE("identity: a client is judged in the handshake by the path in its cert
 TEST_CASE("identity: a person's program takes the front door of its site and no other") {
   AllowOnlyTls13();
   base::SetLogLevel(base::Level::kError);
-  Authority authority;
+  TestingAuthority authority;
   People people;
   grpc::ServerBuilder builder;
   int port = 0;

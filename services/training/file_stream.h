@@ -34,7 +34,7 @@ absl::Status SendFile(const std::string& path, const std::string& sha256, int64_
     return base::Error(absl::StatusCode::kOutOfRange, "OFFSET_INVALID",
                        "the offset lies beyond the end; begin at 0");
   }
-  const absl::Status gone = absl::CancelledError("the receiver has gone");
+  absl::Status gone = absl::CancelledError("the receiver has gone");
   Response part;
   part.mutable_header()->set_bytes(info.st_size);
   part.mutable_header()->set_sha256(sha256);

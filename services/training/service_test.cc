@@ -160,6 +160,50 @@ TEST_CASE("service: a node's client fetches, goes on with a cut upload, and deli
   CHECK(seen.run().state() == v1::Run::STATE_SUCCEEDED);
 }
 
+TEST_CASE("service: a person watches so many runs at once and no more") {
+  Served served;
+  v1::Run run = served.hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+  served.peer = "hub/relay";
+  auto stub = v1::TrainingService::NewStub(served.channel);
+  v1::WatchRunRequest request;
+  request.set_name(run.name());
+  struct Watch {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<v1::WatchRunResponse>> reader;
+    v1::WatchRunResponse seen;
+  };
+  // Opened when its first answer is here: a watch of a running run does not end by itself.
+  auto open = [&] {
+    auto watch = std::make_unique<Watch>();
+    rpc::SetDeadline(watch->context, absl::Seconds(60));
+    watch->context.AddMetadata("authorization", "Bearer ana");
+    watch->reader = stub->WatchRun(&watch->context, request);
+    return watch;
+  };
+  std::vector<std::unique_ptr<Watch>> watches;
+  for (int i = 0; i < kWatchesPerPerson; ++i) {
+    watches.push_back(open());
+    REQUIRE(watches.back()->reader->Read(&watches.back()->seen));
+  }
+  auto refused = open();
+  CHECK_FALSE(refused->reader->Read(&refused->seen));
+  REQUIRE_REASON(rpc::FromGrpc(refused->reader->Finish()), StatusCode::kResourceExhausted,
+                 "TOO_MANY_WATCHERS");
+  watches.front()->context.TryCancel();
+  watches.front()->reader->Finish();
+  bool again = false;
+  // The service notices a watcher that left within its next look at the run.
+  for (int i = 0; i < 100 && !again; ++i) {
+    absl::SleepFor(absl::Milliseconds(100));
+    auto next = open();
+    again = next->reader->Read(&next->seen);
+    next->context.TryCancel();
+    next->reader->Finish();
+  }
+  CHECK(again);
+  for (auto& watch : watches) watch->context.TryCancel();
+}
+
 TEST_CASE("service: a person cannot act as a node, nor one service as another") {
   Served served;
   served.hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});

@@ -64,6 +64,7 @@ grpc::Status TrainingServiceImpl::WatchRun(grpc::ServerContext* context,
                                            grpc::ServerWriter<v1::WatchRunResponse>* writer) {
   return guard_.Run(context, TRAINING_METHOD("WatchRun"), *request,
                     [&](const rpc::Caller& caller) -> absl::Status {
+                      ASSIGN_OR_RETURN(auto place, watches_.Enter(caller.subject));
                       std::string last;
                       int from = request->from_round();
                       while (!context->IsCancelled() && !changes_.stopped()) {

@@ -9,8 +9,12 @@
 #include "services/training/change_signal.h"
 #include "services/training/run_desk.h"
 #include "services/training/task_desk.h"
+#include "services/training/watch_limit.h"
 
 namespace oncomesh::training {
+
+// A notebook or two with a dozen runs each; the service has threads for 1,024 calls.
+inline constexpr int kWatchesPerPerson = 32;
 
 class TrainingServiceImpl final : public v1::TrainingService::Service {
  public:
@@ -44,6 +48,7 @@ class TrainingServiceImpl final : public v1::TrainingService::Service {
   rpc::CallGuard& guard_;
   RunDesk& runs_;
   ChangeSignal& changes_;
+  WatchLimit watches_{kWatchesPerPerson};
 };
 
 class TaskServiceImpl final : public v1::TaskService::Service {

@@ -100,6 +100,7 @@ TEST_CASE("cli: wrong words are told apart, with what is meant and where the hel
        std::vector<Case>{{"quarantne list", "COMMAND_UNKNOWN", "did you mean quarantine?"},
                          {"quarantine lst", "COMMAND_UNKNOWN", "did you mean list?"},
                          {"--quiet run wacth x", "COMMAND_UNKNOWN", "did you mean watch?"},
+                         {"quarantine lst --help", "COMMAND_UNKNOWN", "did you mean list?"},
                          {"-o json nonsense", "COMMAND_UNKNOWN", "see: oncomesh --help"},
                          {"quarantine", "COMMAND_NEEDED", "list, show, release, delete"},
                          {"", "COMMAND_NEEDED", "see: oncomesh --help"},

@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // help and version
+    const bool answer = error.get_exit_code() == 0;  // help and version
+    if (answer && !oncomesh::cli::NamesNoCommand(app, words)) {
       app.exit(error);
       return oncomesh::cli::kDone;
     }

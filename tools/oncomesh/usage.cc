@@ -125,6 +125,10 @@ std::string Nearest(const std::string& word, const std::vector<std::string>& can
   return several ? "" : best;
 }
 
+bool NamesNoCommand(const CLI::App& app, const std::vector<std::string>& words) {
+  return !Follow(app, words).command.empty();
+}
+
 bool WantsJson(const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "-ojson" || words[i] == "--output=json" || words[i] == "-o=json") return true;

@@ -16,6 +16,10 @@ namespace oncomesh::cli {
 absl::Status UsageError(const CLI::App& app, const std::vector<std::string>& words,
                         const CLI::ParseError& error);
 
+// Does a word stand where a command must, and is none? Then help was asked for something that does
+// not exist.
+bool NamesNoCommand(const CLI::App& app, const std::vector<std::string>& words);
+
 // Is -o json among the words? For errors that come before options are bound.
 bool WantsJson(const std::vector<std::string>& words);
 

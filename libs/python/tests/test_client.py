@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 import oncomesh
 from oncomesh.context import Context
-from oncomesh.front_door import FrontDoor
+from oncomesh.front_door import OPTIONS, FrontDoor, retry_config
 from oncomesh.runs import read_plan
 from oncomesh.stubs.access.v1 import access_pb2, access_pb2_grpc, people_pb2, people_pb2_grpc
 from oncomesh.stubs.catalogue.v1 import catalogue_pb2, catalogue_pb2_grpc
@@ -57,6 +57,7 @@ class Hub(
         self.token_seconds = 3600
         self.token_refusals = 0
         self.cuts = 0  # how often a stream is still to be cut
+        self.absences = 0  # how often the hub is still away when it is called
         self.damaged = False
         self.lock = threading.Lock()
 
@@ -65,6 +66,9 @@ class Hub(
             self.asked.append(request)
             self.metadata.append(dict(context.invocation_metadata()))
             assert context.time_remaining() is not None, "every call must carry a deadline"
+            if self.absences:
+                self.absences -= 1
+                refuse(context, grpc.StatusCode.UNAVAILABLE, "RELAY_DRAINING", "come back")
             if self.token_refusals:
                 self.token_refusals -= 1
                 refuse(context, grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED", "log in again")
@@ -241,7 +245,8 @@ def mesh(hub: Hub, tmp_path: Path) -> Iterator[oncomesh.Mesh]:
     }
     (tmp_path / "context.json").write_text(json.dumps(document))
     context = Context.read(tmp_path / "context.json")
-    with oncomesh.Mesh(FrontDoor(context, grpc.insecure_channel(context.endpoint))) as found:
+    channel = grpc.insecure_channel(context.endpoint, options=OPTIONS)
+    with oncomesh.Mesh(FrontDoor(context, channel)) as found:
         yield found
     server.stop(None)
 
@@ -360,6 +365,18 @@ def test_a_watched_run_survives_a_cut_and_gives_its_model(
     assert model["weights"][-1] == 399_999
     offsets = [r.offset for r in hub.asked if isinstance(r, training_pb2.DownloadModelRequest)]
     assert offsets == [0, 1 << 20, 2 << 20]
+
+
+def test_calls_that_may_be_repeated_are(mesh: oncomesh.Mesh, hub: Hub) -> None:
+    hub.absences = 3
+    assert mesh.whoami()[0] == "researcher"
+    assert len(hub.asked) == 4
+    config = json.loads(retry_config())
+    methods = {name["method"] for name in config["methodConfig"][0]["name"]}
+    assert {"SubmitRun", "CreateRequest", "Count", "GetPermit"} <= methods
+    # A decision says once what it says; streams are taken up where they ended.
+    assert not methods & {"Decide", "WithdrawRequest", "WatchRun", "DownloadModel"}
+
 
 
 def test_a_model_that_is_not_its_digest_is_refused(mesh: oncomesh.Mesh, hub: Hub) -> None:

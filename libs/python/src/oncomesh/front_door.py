@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import grpc
+from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from oncomesh.context import Context
@@ -21,7 +22,9 @@ from oncomesh.errors import (
     UnavailableError,
     from_rpc,
 )
-from oncomesh.stubs.access.v1 import people_pb2, people_pb2_grpc
+from oncomesh.stubs.access.v1 import access_pb2, people_pb2, people_pb2_grpc
+from oncomesh.stubs.catalogue.v1 import catalogue_pb2
+from oncomesh.stubs.training.v1 import training_pb2
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -29,30 +32,37 @@ Response = TypeVar("Response", bound=Message)
 _TIMEOUT = 30.0  # s
 # A token is renewed this long before it ends: a call that starts with it must also arrive with it.
 _RENEW_BEFORE = 30.0
-_OPTIONS = (
+
+
+def retry_config() -> str:
+    """The gRPC service config of the channel.
+
+    A unary call that found nobody is made again, if its proto says that it may be repeated
+    (`idempotency_level`). A line that broke does not say whether the call was carried out.
+    """
+    names = [
+        {"service": service.full_name, "method": method.name}
+        for stubs in (access_pb2, people_pb2, catalogue_pb2, training_pb2)
+        for service in stubs.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+        and not (method.client_streaming or method.server_streaming)
+    ]
+    policy = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.2s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})
+
+
+# Of the connection to a front door.
+OPTIONS = (
     ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.keepalive_time_ms", 60_000),
-    (
-        # Every call that changes something is idempotent (it carries a request id or repeats
-        # harmlessly), so that one that found nobody may be sent again.
-        "grpc.service_config",
-        json.dumps(
-            {
-                "methodConfig": [
-                    {
-                        "name": [{}],
-                        "retryPolicy": {
-                            "maxAttempts": 4,
-                            "initialBackoff": "0.2s",
-                            "maxBackoff": "2s",
-                            "backoffMultiplier": 2,
-                            "retryableStatusCodes": ["UNAVAILABLE"],
-                        },
-                    }
-                ]
-            }
-        ),
-    ),
+    ("grpc.service_config", retry_config()),
 )
 
 
@@ -71,7 +81,7 @@ class FrontDoor:
             context.endpoint,
             grpc.ssl_channel_credentials(root_certificates=context.ca),
             # One authority vouches for every site: the name in the certificate says whose it is.
-            options=(*_OPTIONS, ("grpc.ssl_target_name_override", context.server_name)),
+            options=(*OPTIONS, ("grpc.ssl_target_name_override", context.server_name)),
         )
 
     def close(self) -> None:
