@@ -104,13 +104,22 @@ grpc::ByteBuffer ToBuffer(const Message& message) {
   return grpc::ByteBuffer(slices.data(), slices.size());
 }
 
-Metadata FromGrpc(const std::multimap<grpc::string_ref, grpc::string_ref>& from) {
+// What goes on of metadata that came in. gRPC takes more from a connection than it lets itself be
+// given (bytes that are not ASCII, capitals, an empty key), and ends the process over the rest, so
+// that is left out here; `all_good` says whether anything was.
+Metadata FromGrpc(const std::multimap<grpc::string_ref, grpc::string_ref>& from,
+                  bool* all_good = nullptr) {
   Metadata metadata;
   metadata.reserve(from.size());
-  for (const auto& [key, value] : from) {
-    if (IsHopKey(absl::string_view(key.data(), key.size()))) continue;
-    metadata.emplace_back(std::string(key.data(), key.size()),
-                          std::string(value.data(), value.size()));
+  for (const auto& [key_ref, value_ref] : from) {
+    const absl::string_view key(key_ref.data(), key_ref.size());
+    const absl::string_view value(value_ref.data(), value_ref.size());
+    if (IsHopKey(key)) continue;
+    if (!IsMetadatum(key, value)) {
+      if (all_good != nullptr) *all_good = false;
+      continue;
+    }
+    metadata.emplace_back(std::string(key), std::string(value));
   }
   return metadata;
 }
@@ -189,8 +198,11 @@ class GrpcRuntime::ServerCall final : public IncomingCall,
   void Send(ResponsePart part) override {
     if (over_) return;
     if (part.initial) {
+      // gRPC ends the process over a second one; nobody who passes parts on may let it come here.
+      if (begun_) return Cancel();
       for (const auto& [key, value] : *part.initial) context_.AddInitialMetadata(key, value);
     }
+    begun_ = true;
     if (part.trailer) {
       for (const auto& [key, value] : part.trailer->metadata) {
         context_.AddTrailingMetadata(key, value);
@@ -222,7 +234,8 @@ class GrpcRuntime::ServerCall final : public IncomingCall,
     closed_.Begin();
     runtime_.Accept();
     header_.method = context_.method();
-    header_.metadata = FromGrpc(context_.client_metadata());
+    bool all_good = true;
+    header_.metadata = FromGrpc(context_.client_metadata(), &all_good);
     if (context_.deadline() != std::chrono::system_clock::time_point::max()) {
       header_.deadline = absl::FromChrono(context_.deadline());
     }
@@ -231,6 +244,18 @@ class GrpcRuntime::ServerCall final : public IncomingCall,
     }
     for (const grpc::string_ref& uri : context_.auth_context()->FindPropertyValues("peer_uri")) {
       peer_uris_.emplace_back(uri.data(), uri.size());
+    }
+    if (!all_good) {
+      return Refuse(shared_from_this(),
+                    base::Error(absl::StatusCode::kInvalidArgument, "METADATA_INVALID",
+                                "a key of the call's metadata has other characters than a-z, 0-9, "
+                                "'-', '_' and '.', or a value other than printable ASCII; keys of "
+                                "bytes end with -bin"));
+    }
+    if (!IsMethod(header_.method)) {
+      return Refuse(shared_from_this(),
+                    base::Error(absl::StatusCode::kUnimplemented, "METHOD_UNKNOWN",
+                                "no service of this site has such a method"));
     }
     runtime_.on_call_(shared_from_this());
   }
@@ -276,6 +301,7 @@ class GrpcRuntime::ServerCall final : public IncomingCall,
   CallHeader header_;
   std::vector<std::string> peer_uris_;
   std::shared_ptr<Observer> observer_;
+  bool begun_ = false;
   bool finishing_ = false;
   bool over_ = false;
   Operation<ServerCall> requested_{this, &ServerCall::OnRequested};

@@ -27,6 +27,7 @@ void HubLane::Open() {
 void HubLane::Carry(std::shared_ptr<LaneCall> call, CallHeader header, RequestPart first) {
   call_ = std::move(call);
   end_sent_ = false;
+  answered_ = false;
   RequestFrame frame;
   frame.call = std::move(header);
   frame.part = std::move(first);
@@ -75,6 +76,11 @@ void HubLane::OnRequest(RequestPart part) {
                 true);
   }
   absl::StatusOr<ResponsePart> response = ParseResponseFrame(*std::move(part.message));
+  if (response.ok() && response->initial && answered_) {
+    // Each frame is good, their order is not; gRPC would end the process over it.
+    response = absl::InvalidArgumentError("an answer begins twice");
+  }
+  answered_ = true;
   if (!response.ok()) {
     return Lose(
         base::Annotate(absl::Status(absl::StatusCode::kInternal, response.status().message()),

@@ -63,6 +63,7 @@ class HubLane final : public IncomingCall::Observer, public std::enable_shared_f
   bool sending_ = false;   // a Send is out
   bool reading_ = false;   // a Read is out
   bool end_sent_ = false;  // of the call on it
+  bool answered_ = false;  // a part of its answer has come
 };
 
 // Finds lanes for calls.

@@ -498,6 +498,19 @@ TEST_CASE("session: a control stream that says nothing, or nonsense, is ended") 
   old.mutable_hello()->set_protocol(99);
   CHECK(open(old.SerializeAsString())->trailer->details.find("PROTOCOL_UNKNOWN") !=
         std::string::npos);
+  // A version that would break whoever reads the list of nodes, or the line of a log.
+  for (const char* version : {"1.0\xc3\xa9", "1.0\n", "1.0 0"}) {
+    v1::ControlFromNode odd;
+    odd.mutable_hello()->set_protocol(kProtocol);
+    odd.mutable_hello()->set_software_version(version);
+    CHECK(open(odd.SerializeAsString())->trailer->details.find("FRAME_INVALID") !=
+          std::string::npos);
+  }
+  v1::ControlFromNode long_one;
+  long_one.mutable_hello()->set_protocol(kProtocol);
+  long_one.mutable_hello()->set_software_version(std::string(65, 'a'));
+  CHECK(open(long_one.SerializeAsString())->trailer->details.find("FRAME_INVALID") !=
+        std::string::npos);
   auto silent = open("");
   CHECK_FALSE(silent->trailer.has_value());
   sites.scheduler.Advance(absl::Seconds(16));
@@ -527,10 +540,17 @@ TEST_CASE("session: a lane of no session, or of another node's, is refused") {
 }
 
 TEST_CASE("hub lane: a node that breaks the protocol loses the lane, and the caller is told") {
-  // The node's end by hand: what it answers is `answer`.
-  for (const std::string& answer :
-       {std::string(), std::string("\x01"), std::string("\xff"), std::string("\x08ok"),
-        std::string("\x04\x02\0\0\0\x08\x63", 7)}) {
+  // The node's end by hand: the frames with which it answers.
+  const std::string initial("\x02\0\0\0\0", 5), message("\x08ok");
+  for (const std::vector<std::string>& frames : std::vector<std::vector<std::string>>{
+           {""},
+           {"\x01"},
+           {"\xff"},
+           {message},
+           {std::string("\x04\x02\0\0\0\x08\x63", 7)},
+           // Good frames in an order that gRPC would end the process over.
+           {initial, initial},
+           {message, initial}}) {
     Scheduler scheduler(1);
     class Nobody final : public HubLane::Owner {
      public:
@@ -544,7 +564,7 @@ TEST_CASE("hub lane: a node that breaks the protocol loses the lane, and the cal
       lane = std::make_shared<HubLane>(std::move(stream), 1, &owner);
       lane->Open();
     });
-    auto node = std::make_shared<Caller>(pipe->client(), std::vector<std::string>{answer});
+    auto node = std::make_shared<Caller>(pipe->client(), frames);
     node->Open({});
     while (owner.free == nullptr) REQUIRE(scheduler.Step());
     class Source final : public LaneSource {
@@ -562,10 +582,10 @@ TEST_CASE("hub lane: a node that breaks the protocol loses the lane, and the cal
     header.deadline = absl::Now() + absl::Hours(1);
     caller->Open(std::move(header));
     scheduler.Run();
-    INFO("answer of " << answer.size() << " bytes");
+    INFO(frames.size() << " frames, the first of " << frames[0].size() << " bytes");
     REQUIRE(caller->trailer.has_value());
     // "\x08ok" is a good message; the node then ends the lane, which it may not.
-    CHECK(caller->answers.size() == (answer == "\x08ok" ? 1 : 0));
+    CHECK(caller->answers.size() == (frames[0] == message ? 1 : 0));
     CHECK((caller->trailer->code == 13 || caller->trailer->code == 14));
     CHECK(owner.gone == 1);
   }

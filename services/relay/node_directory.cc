@@ -39,6 +39,13 @@ std::string Single(const CallHeader& header, absl::string_view key) {
   return found == nullptr ? "" : *found;
 }
 
+absl::Status IsReplaced(const std::string& node) {
+  return base::Error(absl::StatusCode::kPermissionDenied, "CERTIFICATE_REPLACED",
+                     "the certificate is of an earlier membership: the node of this name was "
+                     "removed and enrolled anew",
+                     {{"node", node}});
+}
+
 }  // namespace
 
 bool IsNodeId(absl::string_view node) {
@@ -79,11 +86,7 @@ absl::Status NodeDirectory::Admit(const std::string& node, const std::string& ce
     // What cannot be read has no time, which is before any.
     shown = {certificate_pem, info.ok() ? absl::ToUnixSeconds(info->not_before) : 0};
   }
-  if (shown.not_before >= from->second) return absl::OkStatus();
-  return base::Error(absl::StatusCode::kPermissionDenied, "CERTIFICATE_REPLACED",
-                     "the certificate is of an earlier membership: the node of this name was "
-                     "removed and enrolled anew",
-                     {{"node", node}});
+  return shown.not_before >= from->second ? absl::OkStatus() : IsReplaced(node);
 }
 
 void NodeDirectory::AddControl(const std::string& node, std::shared_ptr<IncomingCall> control) {
@@ -245,6 +248,7 @@ absl::Status NodeDirectory::SetSuspended(const std::vector<std::string>& nodes, 
                          "with a letter");
     }
   }
+  base::MutexLock lock(setting_);
   int64_t in_force = 0;
   if (!RunOn(deps_.loop, [&] { in_force = epoch_; })) return Stopped();
   if (epoch < in_force) {
@@ -269,8 +273,16 @@ absl::Status NodeDirectory::SetSuspended(const std::vector<std::string>& nodes, 
   bool ran = RunOn(deps_.loop, [&] {
     suspended_ = wanted;
     epoch_ = epoch;
+    const std::map<std::string, int64_t> before = std::move(certificates_from_);
     certificates_from_ = certificates_from;
     for (const std::string& node : wanted) CutNode(node, IsSuspended(node));
+    for (const auto& [node, from] : certificates_from_) {
+      auto older = before.find(node);
+      if (older != before.end() && older->second >= from) continue;
+      auto shown = shown_.find(node);
+      if (shown != shown_.end() && shown->second.not_before >= from) continue;
+      CutNode(node, IsReplaced(node));
+    }
   });
   return ran ? absl::OkStatus() : Stopped();
 }

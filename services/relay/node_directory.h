@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "libs/base/clock.h"
+#include "libs/base/mutex.h"
 #include "libs/base/random.h"
 #include "oncomesh/relay/v1/relay.pb.h"
 #include "services/relay/loop.h"
@@ -64,8 +65,8 @@ class NodeDirectory {
   // Errors besides: NOT_FOUND (NODE_NOT_CONNECTED).
   absl::Status Disconnect(const std::string& node, const std::string& reason);
   // Errors besides: INVALID_ARGUMENT (NODE_ID_INVALID), ABORTED (EPOCH_ROLLBACK), those of writing
-  // the file; then the list in force stays. One caller at a time. `certificates_from`: by node,
-  // what a certificate's notBefore must not be before, Unix seconds.
+  // the file; then the list in force stays. `certificates_from`: by node, what a certificate's
+  // notBefore must not be before, Unix seconds; who is connected with an older one is cut off.
   absl::Status SetSuspended(const std::vector<std::string>& nodes, int64_t epoch,
                             const std::map<std::string, int64_t>& certificates_from = {});
 
@@ -80,6 +81,7 @@ class NodeDirectory {
   absl::Status Suspended(const std::string& node) const;
 
   Deps deps_;
+  base::Mutex setting_;  // one list after the other: a call may come again while it is carried out
   std::map<std::string, std::shared_ptr<NodeSession>> by_id_;  // every session, by its own name
   std::map<std::string, NodeSession*> connected_;              // by node
   std::map<std::string, absl::Time> since_;                    // of connected_

@@ -196,4 +196,46 @@ TEST_CASE("directory: keys of an earlier membership of a name stay out after it 
                  "NODE_SUSPENDED");
 }
 
+TEST_CASE("directory: who is connected with keys of an earlier membership is cut off") {
+  base::SetLogLevel(base::Level::kError);
+  oncomesh::testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  ThreadLoop loop;
+  Routes routes;
+  NodeDirectory nodes({loop, clock, base::SystemRandom::Get(), {}, folder / "suspended.json"});
+  HubRelay hub("d", nodes, routes);
+  Scheduler scheduler(17);
+  std::vector<std::shared_ptr<HubLink>> links;
+  RunOn(loop, [&] {
+    for (const char* node : {"lisbon", "porto"}) {
+      auto wire = std::make_shared<PipeLine>(
+          scheduler, [&](std::shared_ptr<IncomingCall> call) { hub.OnCall(std::move(call)); },
+          std::vector<std::string>{absl::StrCat("spiffe://d/node/", node, "/relay")});
+      links.push_back(std::make_shared<HubLink>(HubLink::Deps{
+          scheduler, Backoff(absl::Hours(1), absl::Hours(1), base::SystemRandom::Get()), "1",
+          [wire]() -> std::shared_ptr<Line> { return wire; },
+          [](std::shared_ptr<IncomingCall> call) { Refuse(call, absl::InternalError("no")); }}));
+      links.back()->Start();
+    }
+    scheduler.Run();
+  });
+  auto connected = [&] {
+    RunOn(loop, [&] { scheduler.Run(); });
+    REQUIRE_VALUE(auto list, nodes.List());
+    std::vector<std::string> out;
+    for (const auto& presence : list) {
+      if (presence.connected()) out.push_back(presence.node());
+    }
+    return out;
+  };
+  REQUIRE(connected() == std::vector<std::string>{"lisbon", "porto"});
+  REQUIRE_OK(nodes.SetSuspended({}, 1, {{"lisbon", absl::ToUnixSeconds(clock.Now())}}));
+  CHECK(connected() == std::vector<std::string>{"porto"});
+  RunOn(loop, [&] {
+    for (auto& link : links) link->Stop();
+    scheduler.Run();
+    links.clear();
+  });
+}
+
 }  // namespace oncomesh::relay

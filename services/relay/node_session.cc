@@ -16,6 +16,7 @@ constexpr absl::Duration kHelloTimeout = absl::Seconds(15);
 // to collect them. A cancelled lane is reset besides.
 constexpr size_t kMaxToTell = 1024;
 constexpr size_t kMaxControlBytes = 4096;
+constexpr size_t kMaxVersionBytes = 64;
 
 }  // namespace
 
@@ -62,9 +63,19 @@ void NodeSession::OnRequest(RequestPart part) {
             {{"protocol", absl::StrCat(message.hello().protocol())}}));
       }
       if (connected_) break;
+      software_version_ = message.hello().software_version();
+      // It is shown in answers, tables and logs of the hub: no text of another site goes there as
+      // is.
+      if (software_version_.size() > kMaxVersionBytes ||
+          !std::all_of(software_version_.begin(), software_version_.end(),
+                       [](char c) { return c > 0x20 && c < 0x7f; })) {
+        software_version_.clear();
+        return Cut(base::Error(absl::StatusCode::kInvalidArgument, "FRAME_INVALID",
+                               "the version of the node's relay has at most 64 characters of "
+                               "printable ASCII"));
+      }
       connected_ = true;
       hello_timer_ = nullptr;
-      software_version_ = message.hello().software_version().substr(0, 64);
       v1::ControlFromHub answer;
       answer.mutable_welcome()->set_protocol(kProtocol);
       answer.mutable_welcome()->set_session(id_);

@@ -2,6 +2,7 @@
 #include "services/relay/testing/pipe.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <utility>
 
@@ -72,6 +73,9 @@ class Pipe::Server final : public IncomingCall {
     pipe_->ServeRequests();
   }
   void Send(ResponsePart part) override {
+    // gRPC ends the process over a second beginning.
+    if (part.initial && begun_) std::abort();
+    begun_ = true;
     pipe_->down_.push_back(std::move(part));
     pipe_->server_writes_ = true;
     pipe_->ServeResponses();
@@ -79,6 +83,7 @@ class Pipe::Server final : public IncomingCall {
   void Cancel() override { pipe_->End(1, "reset by the server"); }
 
  private:
+  bool begun_ = false;
   const std::shared_ptr<Pipe> pipe_;
 };
 
