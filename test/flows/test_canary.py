@@ -163,13 +163,14 @@ def identified(studies: Path, folder: Path) -> Path:
     return folder
 
 
-def containers(tmp: Path) -> Iterator[tuple[str, bytes]]:
+def containers(tmp: Path, word: str) -> Iterator[tuple[str, bytes]]:
     """Every form that the search must see through, with the word inside."""
-    raw = f"Some text, {WORD}, and more.".encode()
+    tmp.mkdir()
+    raw = f"Some text, {word}, and more.".encode()
     yield "plain", raw
     yield "lower case", raw.lower()
     for encoding in ("utf-16-le", "utf-16-be", "latin-1"):
-        yield encoding, f"Müller {WORD} x".encode(encoding)
+        yield encoding, f"Müller {word} x".encode(encoding)
     for shift in range(3):
         yield f"base64 {shift}", b"x=" + base64.b64encode(b"a" * shift + raw) + b";"
         yield f"base64url {shift}", base64.urlsafe_b64encode(b"\xff" * shift + raw)
@@ -186,10 +187,10 @@ def containers(tmp: Path) -> Iterator[tuple[str, bytes]]:
         archive.writestr("a.txt", raw * 2)
     yield "zip", packed.getvalue()
     arrays = io.BytesIO()
-    np.savez_compressed(arrays, names=np.array([WORD, "other"]))
+    np.savez_compressed(arrays, names=np.array([word, "other"]))
     yield "npz", arrays.getvalue()
     image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4))
-    image.header["descrip"] = WORD
+    image.header["descrip"] = word
     image.to_filename(tmp / "image.nii.gz")
     yield "nii.gz", (tmp / "image.nii.gz").read_bytes()
     meta = pydicom.dataset.FileMetaDataset()
@@ -197,26 +198,40 @@ def containers(tmp: Path) -> Iterator[tuple[str, bytes]]:
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
     meta.MediaStorageSOPInstanceUID = pydicom.uid.UID("1.2.3")
     dataset = Dataset()
-    dataset.file_meta, dataset.PatientName = meta, WORD
+    dataset.file_meta, dataset.PatientName = meta, word
     dataset.save_as(tmp / "deflated.dcm", enforce_file_format=True)
     yield "deflated DICOM", (tmp / "deflated.dcm").read_bytes()
     with sqlite3.connect(tmp / "rows.db") as database:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("CREATE TABLE rows (text TEXT)")
-        database.execute("INSERT INTO rows VALUES (?)", (WORD,))
+        database.execute("INSERT INTO rows VALUES (?)", (word,))
         database.commit()
         yield "SQLite and its WAL", (tmp / "rows.db-wal").read_bytes()
 
 
 def test_the_search_finds_what_is_hidden(tmp_path: Path) -> None:
     search = Search(WORDS)
-    for name, content in containers(tmp_path):
-        assert WORD in search.find(content), name
-        clean = content.replace(WORD.encode(), b"").replace(WORD.lower().encode(), b"")
-        assert name or not search.find(clean)
+    for name, content in containers(tmp_path / "with", WORD):
+        assert search.find(content) == {WORD}, name
+    for name, content in containers(tmp_path / "without", WORD[::-1]):
+        assert search.find(content) == set(), name
     for word in WORDS:
         assert search.find(f"<{word}>".encode()) == {word}
+    # At the beginning, at the end, and across the blocks in which it looks.
+    for before, after in ((0, 0), (0, 9), (9, 0), ((1 << 24) - 4, 0), ((1 << 24) - 1, 1 << 20)):
+        content = b"." * before + WORD.encode() + b"." * after
+        assert search.find(content) == {WORD}, (before, after)
+    assert search.find(WORD[:-1].encode()) == set()
     assert search.find(np.random.default_rng(2).bytes(1 << 20)) == set()
+
+
+def test_a_number_is_found_only_as_a_whole() -> None:
+    search = Search([NUMBER], numbers=[BIRTH])
+    assert search.find(f"1{NUMBER}2".encode()) == {NUMBER}
+    for alone in (BIRTH, f"a{BIRTH}b", f"-{BIRTH}.", f"1{BIRTH} {BIRTH}"):
+        assert search.find(alone.encode()) == {BIRTH}, alone
+    for part in (f"1{BIRTH}", f"{BIRTH}2", f"2.25.4{BIRTH}7"):
+        assert search.find(part.encode()) == set(), part
 
 
 def hits(mesh: Mesh, search: Search) -> list[tuple[str, set[str]]]:
