@@ -14,9 +14,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import demo_sources
+from demo_sources import Sources
+
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "test"))
+
+from mesh_testing.search import Search
+
 PROGRAM = ROOT / "build" / "release" / "bin" / "oncomesh"
 TRAINER = "tumour-voxels"
+DEFAULT_FOLDER = ROOT / "build" / "demo"
+MARK = "made-by-tools-demo"
 
 
 class Step(Exception):
@@ -62,32 +71,8 @@ class Journey:
         document = self.run(who, *words, allow=(1, 3))
         for line in document.get("stderr", "").splitlines():
             if line.startswith("error: "):
-                return line.split(":")[1].strip()
+                return str(line.split(":")[1].strip())
         return "REFUSED"
-
-
-def prepare_data(journey: Journey, given: Path | None, folder: Path) -> Path:
-    """The folder with one folder per node."""
-    if given is not None:
-        return given.resolve()
-    out = folder / "studies"
-    if not out.exists():
-        journey.run(None, "synth", "--out", str(out), "--sites", "north,south,west", "--patients", "8",
-                    "--seed", "7", "--modality", "CT", "PT")
-    return out
-
-
-def node_folders(data: Path) -> dict[str, Path]:
-    folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir()}
-    if len(folders) < 2:
-        raise Step(f"{data} must hold a folder per node, at least two")
-    return folders
-
-
-def modalities_of(data: Path) -> list[str]:
-    """CT and PT where every patient has a PET, else CT alone."""
-    patients = [p for node in data.iterdir() if node.is_dir() for p in node.iterdir() if p.is_dir()]
-    return ["CT", "PT"] if patients and all((p / "PET").is_dir() for p in patients) else ["CT"]
 
 
 def install_trainers(journey: Journey, nodes: list[str]) -> str:
@@ -103,7 +88,7 @@ def install_trainers(journey: Journey, nodes: list[str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def make_plan(datasets: list[str], digest: str, modalities: list[str]) -> dict[str, Any]:
+def make_plan(datasets: list[str], digest: str, modalities: list[str], roi: str) -> dict[str, Any]:
     """The plan of trainers/README.md for these modalities: nine features each, one more per pair."""
     features = 9 * len(modalities) + len(modalities) * (len(modalities) - 1) // 2
     return {
@@ -113,7 +98,7 @@ def make_plan(datasets: list[str], digest: str, modalities: list[str]) -> dict[s
         "datasets": datasets,
         "roundDeadline": "900s",
         "trainer": {"name": TRAINER, "digest": digest},
-        "caseInputs": {"modalities": modalities, "roi": "GTV_Mass", "spacing": [4, 4, 4]},
+        "caseInputs": {"modalities": modalities, "roi": roi, "spacing": [4, 4, 4]},
         "model": {"tensors": {"intercept": {"shape": [1]}, "weights": {"shape": [features]}}},
         "statistics": {"tensors": {"count": {"shape": [1]}, "sum": {"shape": [features]},
                                    "sum_of_squares": {"shape": [features]}}},
@@ -130,7 +115,7 @@ def train(journey: Journey, path: Path, permit: str) -> dict[str, Any]:
     name = run["name"]
     deadline = time.monotonic() + 1200
     while True:
-        shown = journey.run("researcher", "run", "show", name)
+        shown: dict[str, Any] = journey.run("researcher", "run", "show", name)
         if shown["state"] in ("SUCCEEDED",):
             return shown
         if shown["state"] in ("FAILED", "CANCELLED"):
@@ -176,14 +161,34 @@ def freeze(journey: Journey, nodes: list[str], modalities: list[str]) -> list[st
     return names
 
 
-def count(journey: Journey, modality: str) -> None:
+def count(journey: Journey, sources: Sources, modality: str) -> None:
     journey.title("The researcher counts a cohort over the hospitals; small numbers are not told")
     expression = f'modality = "{modality}"'
     answer = journey.run("researcher", "count", expression, allow=(0, 3))
-    for node in answer["nodes"]:
-        journey.say(f"  {node['node']:>8}: {node['state']}  {node.get('value', 'not told')}")
+    told: dict[str, int | None] = {}
+    for entry in answer["nodes"]:
+        node = entry["node"]
+        if entry["state"] != "ANSWERED":
+            raise Step(f"{node} did not answer the count: {entry}")
+        least, step = entry["minCell"], entry["rounding"]
+        told[node] = entry["value"]
+        journey.say(f"  {node:>8}: " + (f"{told[node]}, to the nearest {step}" if told[node] is not None else
+                                        f"not told: a number is told from {2 * least - 1} patients on (doc/formats/query.md)"))
+        # The first count of a node: nothing but nobody is near it.
+        patients = sources.with_modality(node, modality)
+        right = (patients + step // 2) // step * step if patients >= 2 * least - 1 else None
+        if journey.report["data"] == "phantoms" and told[node] != right:
+            raise Step(f"{node} has {patients} such patients and tells {told[node]} instead of {right}")
+        if right is None and told[node] is not None:
+            raise Step(f"{node} tells {told[node]} of {patients} patients, which are too few to be told")
+    if set(told) != set(sources.folders):
+        raise Step(f"asked were {sorted(sources.folders)}, answered have {sorted(told)}")
+    numbers = [value for value in told.values() if value is not None]
     total = answer["total"]
-    journey.say(f"  patients with {expression}: {total.get('value', 'not told')}{' (some hidden)' if total.get('masked') else ''}")
+    if total["value"] != (sum(numbers) if numbers else None) or total["masked"] != (len(numbers) < len(told)):
+        raise Step(f"the total of {told} is {total}")
+    journey.say(f"  patients with {expression}: " + ("no number" if not numbers else
+                                                     f"{'at least' if total['masked'] else 'about'} {total['value']}"))
     journey.report["count"] = {"expression": expression, "total": total, "nodes": answer["nodes"]}
 
 
@@ -279,22 +284,34 @@ def audit(journey: Journey, nodes: list[str]) -> None:
         journey.report.setdefault("audit", {})[site] = {"size": verified["size"], "root": verified["root"]}
 
 
-def nothing_identifying(journey: Journey, folders: dict[str, Path]) -> None:
+def nothing_identifying(journey: Journey, sources: Sources) -> None:
     journey.title("Nothing that identifies a patient is in any file of the mesh: objects, databases, logs")
-    identifiers = sorted({patient.name.encode() for folder in folders.values() for patient in folder.iterdir()
-                          if patient.is_dir() and len(patient.name) >= 6})
-    found, files, size = [], 0, 0
+    search = Search(sources.words, numbers=sources.dates)
+    # What the sources themselves do not show could not be found elsewhere either.
+    sought: set[str] = set()
+    for path in sources.samples():
+        sought |= search.find(str(path).encode()) | search.find(path.read_bytes())
+    if not sought:
+        raise Step("the studies name no patient by an ID, a name, a date of birth or a folder that could be searched for")
+    search = Search(sought - sources.dates, numbers=sought & sources.dates)
+    hits: list[str] = []
+    files, size = 0, 0
     for path in sorted(journey.mesh.rglob("*")):
+        name = str(path.relative_to(journey.mesh))
+        if search.find(name.encode()):
+            hits.append(name)
         if not path.is_file() or path.is_symlink():
             continue
         content = path.read_bytes()
         files += 1
         size += len(content)
-        found += [f"{path.relative_to(journey.mesh)}" for identifier in identifiers if identifier in content]
-    journey.say(f"  {len(identifiers)} patient identifiers searched in {files} files, {size / 1e6:.0f} MB: {len(found)} hits")
-    journey.report["residualSearch"] = {"identifiers": len(identifiers), "files": files, "bytes": size, "hits": len(found)}
-    if found:
-        raise Step(f"a patient identifier is in {found[:5]}")
+        if search.find(content):
+            hits.append(name)
+    journey.say(f"  {len(sought)} IDs, names, dates of birth and folders of patients, in any spelling, packed or not: "
+                f"{len(hits)} hits in {files} files, {size / 1e6:.0f} MB")
+    journey.report["residualSearch"] = {"words": len(sought), "files": files, "bytes": size, "hits": len(hits)}
+    if hits:
+        raise Step(f"what identifies a patient is in {hits[:5]}")
 
 
 def revoke(journey: Journey, nodes: list[str], permit: str, plan: Path) -> None:
@@ -318,59 +335,97 @@ def revoke(journey: Journey, nodes: list[str], permit: str, plan: Path) -> None:
 
 
 def tell(journey: Journey, arguments: argparse.Namespace, folder: Path) -> None:
-    data = prepare_data(journey, arguments.data, folder)
-    folders = node_folders(data)
-    nodes = list(folders)
-    modalities = modalities_of(data)
     journey.report["data"] = "phantoms" if arguments.data is None else "given"
+    data = (arguments.data.resolve() if arguments.data is not None else
+            demo_sources.phantoms(folder / "studies", lambda *words: journey.run(None, *words)))
+    sources = demo_sources.read(data, arguments.roi)
+    nodes = list(sources.folders)
+    modalities = sources.modalities
     journey.title(f"A hub and {len(nodes)} hospitals start: {', '.join(nodes)}")
     journey.run(None, "up", "--dir", str(journey.mesh), "--nodes", ",".join(nodes),
                 "--trainer-environment", str(ROOT / "build" / "venv"), "--detach")
     status = journey.run("operator", "status")
     journey.say(f"  {len(status['services'])} processes serve over mutual TLS; {len(status['nodes'])} nodes are enrolled")
     digest = install_trainers(journey, nodes)
-    ingest(journey, folders)
+    ingest(journey, sources.folders)
     datasets = freeze(journey, nodes, modalities)
-    count(journey, modalities[0])
+    count(journey, sources, modalities[0])
     permit = ask(journey, nodes, datasets)
     allow_trainer(journey, nodes, digest)
     plan = journey.mesh / "plan.json"
-    plan.write_text(json.dumps(make_plan(datasets, digest, modalities), indent=2))
+    plan.write_text(json.dumps(make_plan(datasets, digest, modalities, arguments.roi), indent=2))
     model = folder / "model.safetensors"
     learn(journey, plan, permit, model)
     compare(journey, nodes, plan, model)
     revoke(journey, nodes, permit, plan)
     audit(journey, nodes)
-    nothing_identifying(journey, folders)
+    nothing_identifying(journey, sources)
     journey.say("\nWhere to go on:")
     journey.say(f"  build/release/bin/oncomesh up --dir {journey.mesh}      start this mesh again")
     journey.say(f"  export ONCOMESH_CONTEXT={journey.mesh}/contexts/researcher.json")
     journey.say("  build/release/bin/oncomesh --help                     everything it can do")
-    journey.say("  pip install ./libs/python                             the same from Python")
+    journey.say("  build/venv/bin/python                                 the same from Python: import oncomesh")
+
+
+def down(mesh: Path) -> None:
+    """Stops a mesh. Raises Step when it does not stop: nothing else could stop it without its files."""
+    done = subprocess.run([str(PROGRAM), "--quiet", "down", "--dir", str(mesh)], check=False,
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Step(f"the mesh in {mesh} could not be stopped:\n{done.stderr.strip()}")
+
+
+def clear(folder: Path) -> None:
+    """Stops and removes what an earlier demo left in `folder`. Raises Step when it is not a demo's."""
+    mesh, mark = folder / "mesh", folder / MARK
+    if mesh.exists():
+        if folder != DEFAULT_FOLDER and not mark.exists():
+            raise Step(f"{mesh} was not made by tools/demo; move it away or give another --dir")
+        if (mesh / "mesh.json").exists():
+            down(mesh)
+        shutil.rmtree(mesh)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/demo", description=__doc__)
-    parser.add_argument("--data", type=Path, help="DIR/<node>/<patient>/<modality>/…; default: phantoms")
-    parser.add_argument("--dir", type=Path, default=ROOT / "build" / "demo", help="where the mesh lives")
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="identified studies as DIR/<node>/<patient>/…: every folder in DIR is a node (a-z, 0-9, '-'), "
+                        "with two patients at least who have CT, an RTSTRUCT with the contour and, when everybody has "
+                        "one, a PET; default: phantoms")
+    parser.add_argument("--roi", default="GTV_Mass", metavar="NAME", help="the contour of the tumour (default: %(default)s)")
+    parser.add_argument("--dir", type=Path, default=DEFAULT_FOLDER, metavar="DIR",
+                        help="where the mesh lives; an earlier demo's there is stopped and removed (default: build/demo)")
     parser.add_argument("--keep", action="store_true", help="leave the mesh running")
-    parser.add_argument("--report", type=Path, default=ROOT / "demo-report.json")
+    parser.add_argument("--report", type=Path, default=ROOT / "demo-report.json", metavar="FILE",
+                        help="where the figures go (default: demo-report.json)")
     arguments = parser.parse_args()
     folder: Path = arguments.dir.resolve()
-    shutil.rmtree(folder / "mesh", ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     journey = Journey(folder / "mesh")
+    try:
+        clear(folder)
+    except (Step, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    status = 1
     try:
         tell(journey, arguments, folder)
         status = 0
+    except demo_sources.Unfit as error:
+        print(f"\nerror: {error}", file=sys.stderr)
     except Step as error:
         print(f"\nerror: {error}", file=sys.stderr)
         print(f"the logs are in {journey.mesh}/<site>/log/", file=sys.stderr)
-        status = 1
-    finally:
-        if not arguments.keep and (journey.mesh / "mesh.json").exists():
-            subprocess.run([str(PROGRAM), "--quiet", "down", "--dir", str(journey.mesh)], check=False,
-                           stdout=subprocess.DEVNULL)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        status = 130
+    if not arguments.keep and (journey.mesh / "mesh.json").exists():
+        try:
+            down(journey.mesh)
+        except Step as error:
+            print(f"\nerror: {error}", file=sys.stderr)
+            status = status or 1
     journey.report["seconds"] = round(time.monotonic() - journey.started, 1)
     journey.report["passed"] = status == 0
     arguments.report.write_text(json.dumps(journey.report, indent=2) + "\n")
