@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from oncomesh.stubs.catalogue.v1 import node_catalogue_pb2, node_catalogue_pb2_grpc
 
 from conftest import fill
 from mesh_testing import trainer
-from mesh_testing.mesh import Mesh, until
+from mesh_testing.mesh import Mesh, call, until
 from mesh_testing.small_disk import SmallDisk
 
 FULL = ("DISK_FULL", "AUDIT_UNAVAILABLE", "LOG_FAILED")
@@ -102,8 +103,12 @@ def test_ingest(make_mesh: Callable[..., Mesh], studies: Path, tmp_path: Path) -
         sealed = list(disk.inside(state / "quarantine").iterdir())
         held = mesh.ask("holder-north", "quarantine", "list")["objects"]
         assert len(sealed) == len(held)
+        # A count of some of the patients would be the answer for all of them, too.
+        index = node_catalogue_pb2_grpc.NodeCatalogueServiceStub(mesh.front_door("north"))
+        synced = node_catalogue_pb2.SyncIndexRequest()
+        bearer = mesh.bearer("holder-north")
+        assert call(index.SyncIndex, synced, metadata=bearer).status.studies == 3
         mesh.policy("north", minCell=2, rounding=1)
-        time.sleep(0.6)
 
         def counted() -> bool:
             asked = ("count", 'modality = "CT"', "--nodes", "north")

@@ -11,7 +11,6 @@ import re
 import shutil
 import sqlite3
 import stat
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -343,11 +342,9 @@ def test_no_word_of_a_patient_leaves_the_intake(
     for error in mesh.errors:
         assert search.find(str(error).encode()) == set(), error
     for site, service in mesh.services():
-        url = f"http://{mesh.address(site, service, 'metrics')}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            page = answer.read()
-        assert b"# HELP" in page
-        assert search.find(page) == set(), (site, service)
+        page = mesh.metrics(site, service)
+        assert "# HELP" in page
+        assert search.find(page.encode()) == set(), (site, service)
     # Everything written. What is held is sealed, so that not even there a word can be read.
     written = [path for path in mesh.folder.rglob("*") if path.is_file()]
     for kind in (".db", ".db-wal", ".log", ".nii.gz", ".safetensors", ".sealed"):

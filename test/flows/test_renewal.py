@@ -79,7 +79,8 @@ def test_certificates_are_renewed_under_way(make_mesh: Callable[..., Mesh]) -> N
     seen = {name: {serial} for name, (serial, _) in first.items()}
     until_time = max(end for _, end in first.values()) + 5
     calls = 0
-    while time.time() < until_time:
+    # A slow machine does few rounds in a life.
+    while time.time() < until_time or calls < 5:
         for name, address in ports.items():
             serial, end = served(address)
             assert end > time.time(), f"{name} shows a certificate that has ended"
@@ -95,7 +96,6 @@ def test_certificates_are_renewed_under_way(make_mesh: Callable[..., Mesh]) -> N
             bearer = mesh.bearer(f"holder-{node}")
             assert call(stub.WhoAmI, people_pb2.WhoAmIRequest(), metadata=bearer).site == node
         calls += 1
-    assert calls >= 5
     for name, serials in seen.items():
         assert len(serials) >= 2, f"{name} still shows the certificate it began with"
     assert pids == {key: mesh.pid(*key) for key in pids}

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -234,6 +235,20 @@ class Mesh:
             except grpc.RpcError:
                 return False
 
+    def metrics(self, site: str, service: str) -> str:
+        """What a service tells Prometheus."""
+        url = f"http://{self.address(site, service, 'metrics')}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def metric(self, site: str, service: str, name: str) -> float:
+        """The sum of a metric's series."""
+        return sum(
+            float(line.rsplit(maxsplit=1)[1])
+            for line in self.metrics(site, service).splitlines()
+            if line.split("{")[0].split(" ")[0] == name
+        )
+
     def log_of(self, site: str, service: str) -> str:
         """What a service has written to its log."""
         return (self.folder / site / "log" / f"{service}.log").read_text()
@@ -334,7 +349,9 @@ class Mesh:
 
     # Steps that many stories take.
 
-    def freeze(self, node: str, dataset: str = "sarcoma") -> str:
+    def freeze(
+        self, node: str, dataset: str = "sarcoma", where: str = 'modality in ("CT", "RTSTRUCT")'
+    ) -> str:
         """Freezes what the node holds into a version and publishes it; its name."""
         made = self.ask(
             f"holder-{node}",
@@ -344,7 +361,7 @@ class Mesh:
             "--title",
             f"Imaging of {node}",
             "--where",
-            'modality in ("CT", "RTSTRUCT")',
+            where,
             "--duo",
             "DUO:0000042",
         )
