@@ -20,7 +20,7 @@ enum class NormalisationMethod {
   kPercentile,  // clipped to two percentiles, which become 0 and 1
 };
 
-// The names the program knows; the rest of cli.md's are refused with the list of these.
+// The names the program knows; the rest of doc/cli.md's are refused with the list of these.
 // Errors: UNIMPLEMENTED (METHOD_NOT_AVAILABLE), INVALID_ARGUMENT (METHOD_UNKNOWN).
 absl::StatusOr<NormalisationMethod> ParseNormalisationMethod(absl::string_view name);
 const char* NormalisationMethodName(NormalisationMethod method);

@@ -43,7 +43,7 @@ def main() -> int:
                 findings.append(f"{path}: a library includes {name}")
             if parts[0] == "services" and parts[1] != "relay" and GRPC.search(name) and not SPEAKS_GRPC.search(path.name):
                 findings.append(f"{path}: a core includes {name}")
-            # Only to switch off Abseil's search for lock cycles (doc/adr/0012).
+            # Only to switch off Abseil's search for lock cycles, for the reason that stands there.
             switch = str(path).endswith("libs/rpc/service_runner.cc")
             if name.startswith("absl/log/") or (name == "absl/synchronization/mutex.h" and not switch):
                 findings.append(f"{path}: {name} is not used here")
