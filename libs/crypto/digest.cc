@@ -54,7 +54,8 @@ std::string Sha256::Finish() {
 std::string Sha256::FinishHex() { return absl::BytesToHexString(Finish()); }
 
 std::string Sha256Bytes(absl::string_view bytes) {
-  Sha256 digest;
+  // Its two allocations in OpenSSL cost more than a short text.
+  thread_local Sha256 digest;
   digest.Update(bytes);
   return digest.Finish();
 }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -28,12 +29,18 @@ bool Matches(absl::string_view pattern, absl::string_view path) {
 }  // namespace
 
 const options::v1::AccessRule* FindAccessRule(absl::string_view full_method) {
+  // The pool builds a name and takes a lock for each look; a thread meets few methods, again and
+  // again. Only those that exist are kept, so nobody outside can make it grow.
+  thread_local absl::flat_hash_map<std::string, const options::v1::AccessRule*> known;
+  if (auto found = known.find(full_method); found != known.end()) return found->second;
   if (full_method.empty() || full_method[0] != '/') return nullptr;
   std::string name(full_method.substr(1));
   absl::StrReplaceAll({{"/", "."}}, &name);
   const auto* method = google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
   if (method == nullptr || !method->options().HasExtension(options::v1::access)) return nullptr;
-  return &method->options().GetExtension(options::v1::access);
+  const auto* rule = &method->options().GetExtension(options::v1::access);
+  known.emplace(full_method, rule);
+  return rule;
 }
 
 absl::Status CheckServiceRules(absl::string_view full_service) {
@@ -50,6 +57,15 @@ absl::Status CheckServiceRules(absl::string_view full_service) {
         (!rule.public_() && rule.roles().empty() && rule.services().empty())) {
       return base::Error(absl::StatusCode::kFailedPrecondition, "ACCESS_RULE_MISSING",
                          absl::StrCat(method->full_name(), " has no access rule"),
+                         {{"method", method->full_name()}});
+    }
+    // What such a call answers is with the caller before an event of its end could be refused.
+    if (method->server_streaming() && !method->client_streaming() && rule.audit() &&
+        !rule.audit_first()) {
+      return base::Error(absl::StatusCode::kFailedPrecondition, "ACCESS_RULE_AUDIT",
+                         absl::StrCat(method->full_name(),
+                                      " answers with a stream and is audited: its access rule "
+                                      "needs audit_first"),
                          {{"method", method->full_name()}});
     }
   }

@@ -23,6 +23,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "libs/base/files.h"
 
 namespace oncomesh::bench {
@@ -81,6 +82,8 @@ void Fail(const std::string& why) {
 }
 
 void OnFail(std::function<void()> clean) { Cleaners().push_back(std::move(clean)); }
+
+void IgnoreLockCycles() { absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore); }
 
 void Must(const absl::Status& status) {
   if (!status.ok()) Fail(status.ToString());

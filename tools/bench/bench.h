@@ -21,6 +21,9 @@ namespace oncomesh::bench {
 [[noreturn]] void Fail(const std::string& why);
 // What Fail does before it ends the program.
 void OnFail(std::function<void()> clean);
+// Turns Debian's search for lock cycles in Abseil off, as the services do (libs/rpc): gRPC takes
+// dozens of locks in a call.
+void IgnoreLockCycles();
 void Must(const absl::Status& status);
 template <typename T>
 T Must(absl::StatusOr<T> value) {

@@ -165,6 +165,7 @@ void Upload(training::v1::TaskService::Stub& stub, int number, int64_t elements)
 int Main(int argc, char** argv) {
   setenv("GRPC_VERBOSITY", "NONE", 0);
   rpc::AllowOnlyTls13();
+  bench::IgnoreLockCycles();
   if (argc == 6 && std::strcmp(argv[1], "--serve") == 0) {
     return Serve(argv[2], argv[3], std::atoi(argv[4]), std::atoll(argv[5]));
   }

@@ -388,6 +388,7 @@ int Main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "--guarded" && argc == 3) return ServeGuarded(argv[2]);
   rpc::AllowOnlyTls13();
+  bench::IgnoreLockCycles();
   if (mode == "--bare" && argc == 4) return ServeBare(argv[2], argv[3]);
   if (mode == "--access" && argc == 5) return ServeAccess(argv[2], argv[3], argv[4]);
   Options options(argc, argv, kUsage);

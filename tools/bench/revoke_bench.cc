@@ -158,6 +158,7 @@ class Mesh {
 int Main(int argc, char** argv) {
   setenv("GRPC_VERBOSITY", "NONE", 0);
   rpc::AllowOnlyTls13();
+  bench::IgnoreLockCycles();
   Options options(argc, argv, kUsage);
   const int times = options.Int("times", 5);
   const std::vector<std::string> nodes =
