@@ -17,6 +17,7 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 constexpr size_t kMaxList = 1000;
+// Between the clocks of two sites, as tokens have it.
 constexpr absl::Duration kClockSlack = absl::Minutes(1);
 
 absl::Status Malformed(absl::string_view what) {
@@ -182,8 +183,10 @@ absl::StatusOr<Permit> CheckInForce(absl::string_view compact, const TrustState&
   if (trust.revoked.count(permit.id) > 0) {
     return Denied("PERMIT_REVOKED", "the permit was revoked; ask for access again");
   }
-  if (now < permit.not_before)
-    return Denied("PERMIT_NOT_YET_VALID", "the permit is not in force yet");
+  if (now + kClockSlack < permit.not_before) {
+    return Denied("PERMIT_NOT_YET_VALID",
+                  "the permit is not in force yet; check this machine's clock");
+  }
   if (now >= permit.expires) {
     return Denied("PERMIT_EXPIRED", "the permit has expired; ask for access again");
   }

@@ -70,7 +70,8 @@ absl::StatusOr<Permit> Verify(absl::string_view compact, const TrustState& trust
 // Verify, and whether this use is allowed. Errors, in this order: those of Verify; UNAVAILABLE
 // (EPOCH_TOO_OLD) when the site has not heard from the issuer for too long, its clock was set back
 // since, or the permit is of an epoch the site has not seen; PERMISSION_DENIED (PERMIT_REVOKED),
-// (PERMIT_NOT_YET_VALID), (PERMIT_EXPIRED), (PERMIT_NOT_FOR_PERSON),
+// (PERMIT_NOT_YET_VALID) more than a minute before not_before, since the site's clock may be late,
+// (PERMIT_EXPIRED), (PERMIT_NOT_FOR_PERSON),
 // (PERMIT_OPERATION_NOT_ALLOWED), (PERMIT_WRONG_DATASET), (PERMIT_WRONG_NODE).
 absl::StatusOr<Permit> Check(absl::string_view compact, const TrustState& trust, const Use& use);
 
