@@ -15,8 +15,9 @@ namespace oncomesh::rpc {
 // does not exist. Any thread; the result lives as long as the process.
 const options::v1::AccessRule* FindAccessRule(absl::string_view full_method);
 
-// OK when every method of the service "oncomesh.catalogue.v1.CatalogueService" has a rule.
-// Errors: FAILED_PRECONDITION (ACCESS_RULE_MISSING) naming the method.
+// OK when every method of the service "oncomesh.catalogue.v1.CatalogueService" has a rule, and one
+// that is audited and answers one request with a stream is so before it begins.
+// Errors: FAILED_PRECONDITION (ACCESS_RULE_MISSING, ACCESS_RULE_AUDIT) naming the method.
 absl::Status CheckServiceRules(absl::string_view full_service);
 
 // OK when `rule` lets `caller` in at `site`. Errors: UNAUTHENTICATED (NOT_SIGNED_IN) for a caller
