@@ -185,6 +185,20 @@ class Hub(
             run.rounds.extend(changed)
             yield training_pb2.WatchRunResponse(run=run)
 
+    def ListModels(self, request: Any, context: Any) -> Any:
+        self._note(request, context)
+        number = int(request.page_token or 3)
+        answer = training_pb2.ListModelsResponse(next_page_token="2" if number == 3 else "")
+        answer.models.add(
+            sha256=DIGEST,
+            run=request.run,
+            round=number,
+            final=number == 3,
+            permit="permit-1",
+            contributors=["north", "south"],
+        )
+        return answer
+
     def DownloadModel(self, request: Any, context: Any) -> Iterator[Any]:
         self._note(request, context)
         part = training_pb2.DownloadModelResponse
@@ -241,8 +255,10 @@ def mesh(hub: Hub, tmp_path: Path) -> Iterator[oncomesh.Mesh]:
         "endpoint": f"127.0.0.1:{port}",
         "trustDomain": "mesh",
         "site": "hub",
+        "caFile": "ca.crt",
         "credentialFile": "secret",
     }
+    (tmp_path / "ca.crt").write_text("the channel of these tests has no TLS\n")
     (tmp_path / "context.json").write_text(json.dumps(document))
     context = Context.read(tmp_path / "context.json")
     channel = grpc.insecure_channel(context.endpoint, options=OPTIONS)
@@ -317,7 +333,11 @@ def test_a_short_token_is_renewed_and_a_refused_one_replaced(mesh: oncomesh.Mesh
 
 def test_access_is_asked_for_until_the_end_of_a_day(mesh: oncomesh.Mesh, hub: Hub) -> None:
     request = mesh.request_access(
-        mesh.datasets()[:1], purpose="DUO:0000006", title="Tumours", until=date(2027, 3, 1)
+        mesh.datasets()[:1],
+        purpose="DUO:0000006",
+        title="Tumours",
+        until=date(2027, 3, 1),
+        answers={"funding": "öffentlich", "years": 2},
     )
     assert request.state == "SUBMITTED"
     assert not request.decided
@@ -325,6 +345,7 @@ def test_access_is_asked_for_until_the_end_of_a_day(mesh: oncomesh.Mesh, hub: Hu
     assert request.until.isoformat() == "2027-03-01T23:59:59+00:00"
     assert list(hub.asked[-1].operations) == ["count", "train", "evaluate"]
     assert len(hub.asked[-1].request_id) == 36
+    assert json.loads(hub.asked[-1].answers_json) == {"funding": "öffentlich", "years": 2}
     assert "not decided yet" in repr(request)
 
 
@@ -378,7 +399,6 @@ def test_calls_that_may_be_repeated_are(mesh: oncomesh.Mesh, hub: Hub) -> None:
     assert not methods & {"Decide", "WithdrawRequest", "WatchRun", "DownloadModel"}
 
 
-
 def test_a_model_that_is_not_its_digest_is_refused(mesh: oncomesh.Mesh, hub: Hub) -> None:
     hub.damaged = True
     with pytest.raises(oncomesh.MeshError) as caught:
@@ -387,9 +407,29 @@ def test_a_model_that_is_not_its_digest_is_refused(mesh: oncomesh.Mesh, hub: Hub
 
 
 def test_a_model_appears_under_its_name_when_complete(mesh: oncomesh.Mesh, tmp_path: Path) -> None:
-    path = mesh.run("run-1").save_model(tmp_path / "m.safetensors")
+    run = mesh.run("run-1")
+    path = run.save_model(tmp_path / "m.safetensors")
     assert path.read_bytes() == MODEL
-    assert not list(tmp_path.glob("*.partial"))
+    # What is there stays, unless it is said otherwise.
+    path.write_text("mine")
+    with pytest.raises(oncomesh.FailedPreconditionError, match="OUTPUT_EXISTS"):
+        run.save_model(path)
+    assert path.read_text() == "mine"
+    run.save_model(path, force=True)
+    assert path.read_bytes() == MODEL
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_models_are_read_page_by_page_with_their_lineage(mesh: oncomesh.Mesh) -> None:
+    found = mesh.models("run-1")
+    assert [(m.round, m.final, m.contributors) for m in found] == [
+        (3, True, ("north", "south")),
+        (2, False, ("north", "south")),
+    ]
+    assert found[0].permit == "permit-1"
+    assert DIGEST[:16] in found._repr_html_()
+    assert "north, south" in repr(found[0])
+    assert mesh.model(found[0])["weights"][-1] == 399_999
 
 
 def test_a_failed_run_raises_its_reason(
@@ -417,12 +457,12 @@ def test_a_plan_that_cannot_be_read_says_so(tmp_path: Path, content: str) -> Non
         read_plan(tmp_path / "absent.json")
 
 
-def test_nobody_at_the_front_door(tmp_path: Path) -> None:
-    (tmp_path / "context.json").write_text(
-        '{"endpoint": "127.0.0.1:9", "trustDomain": "mesh", "site": "hub"}'
+def test_nobody_at_the_front_door(authority: Path) -> None:
+    (authority / "context.json").write_text(
+        '{"endpoint": "127.0.0.1:9", "trustDomain": "mesh", "site": "hub", "caFile": "ca.crt"}'
     )
     with (
-        oncomesh.connect(tmp_path / "context.json") as mesh,
+        oncomesh.connect(authority / "context.json") as mesh,
         pytest.raises(oncomesh.UnavailableError) as caught,
     ):
         mesh.whoami()
@@ -438,6 +478,7 @@ def test_nobody_at_the_front_door(tmp_path: Path) -> None:
         '{"endpoint": 3}',
         '{"endpoint": "x:1", "caFile": "absent.crt"}',
         '{"endpoint": "x:1", "trustDomain": "m", "site": "hub", "caFile": "absent.crt"}',
+        '{"endpoint": "x:1", "trustDomain": "m", "site": "hub", "tokenFile": "context.json"}',
     ],
 )
 def test_a_context_that_cannot_be_used_says_so(tmp_path: Path, content: str) -> None:

@@ -52,6 +52,12 @@ def test_a_trainers_start_loads_neither_grpc_nor_imaging(module: str) -> None:
 
 
 def test_names_are_found_when_first_used() -> None:
+    # As completion asks, in a process that has used none of them yet.
+    script = "import oncomesh; print(*dir(oncomesh))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == sorted(oncomesh.__all__)
     for name in oncomesh.__all__:
         assert getattr(oncomesh, name).__name__ == name
     with pytest.raises(AttributeError):

@@ -45,6 +45,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    # What is loaded on first use is as good as there: completion must offer it.
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     # The client is loaded when it is first used: a trainer, started once per round, must not pay
     # for gRPC.

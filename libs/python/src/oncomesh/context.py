@@ -23,7 +23,7 @@ class Context:
     # The DNS name in the certificate of the site's relay: `hub.<trust domain>` or
     # `<node>.node.<trust domain>`. No name server needs to know it.
     server_name: str
-    ca: bytes | None
+    ca: bytes
     token_file: Path | None
     credential_file: Path | None
     subject: str
@@ -59,16 +59,16 @@ class Context:
             if not isinstance(value, str):
                 raise _invalid(f"{key} is not text")
             values[key] = value
-        for key in ("endpoint", "trustDomain", "site"):
+        # Without the mesh's own authority every authority of this system could speak for the hub.
+        for key in ("endpoint", "trustDomain", "site", "caFile"):
             if not values[key]:
                 raise _invalid(f"{key} is missing")
 
         def beside(key: str) -> Path | None:
             return file.parent / values[key] if values[key] else None
 
-        ca_file = beside("caFile")
         try:
-            ca = ca_file.read_bytes() if ca_file else None
+            ca = (file.parent / values["caFile"]).read_bytes()
         except OSError as error:
             raise _invalid("the file that caFile names cannot be read") from error
         site = "hub" if values["site"] == "hub" else f"{values['site']}.node"

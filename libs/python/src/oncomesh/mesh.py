@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timezone
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -21,6 +22,7 @@ from oncomesh.permits import PERMIT_COLUMNS, REQUEST_COLUMNS, AccessRequest, Per
 from oncomesh.runs import (
     MODEL_COLUMNS,
     RUN_COLUMNS,
+    Model,
     Run,
     Tensors,
     download_model,
@@ -155,13 +157,14 @@ class Mesh:
         title: str,
         operations: Sequence[str] = ("count", "train", "evaluate"),
         until: date | datetime,
-        answers_json: str = "",
+        answers: Mapping[str, Any] | None = None,
         request_id: str | None = None,
     ) -> AccessRequest:
         """Asks the datasets' holders and the committee; their decisions show in `access_request`.
 
-        `purpose` is a DUO code; a date `until` means the end of that day in UTC. The same
-        `request_id` (a UUID) again returns the same request.
+        `purpose` is a DUO code; a date `until` means the end of that day in UTC; `answers` are
+        those to the committee's questions. The same `request_id` (a UUID) again returns the same
+        request.
         """
         if not isinstance(until, datetime):
             until = datetime(until.year, until.month, until.day, 23, 59, 59, tzinfo=timezone.utc)
@@ -171,7 +174,7 @@ class Mesh:
             purpose=purpose,
             title=title,
             operations=operations,
-            answers_json=answers_json,
+            answers_json=json.dumps(answers, ensure_ascii=False) if answers else "",
         )
         request.until_time.FromDatetime(until)
         return AccessRequest.of(self._door.call(self._access.CreateRequest, request).request)
@@ -226,9 +229,7 @@ class Mesh:
         request = training_pb2.SubmitRunRequest(
             request_id=request_id or str(uuid.uuid4()), plan=message
         )
-        answer = self._door.call(
-            self._training.SubmitRun, request, permit=self._token_of(permit)
-        )
+        answer = self._door.call(self._training.SubmitRun, request, permit=self._token_of(permit))
         return Run(self._door, answer.run)
 
     def run(self, name: str) -> Run:
@@ -246,19 +247,20 @@ class Mesh:
                 return Listing("", found, RUN_COLUMNS)
             request.page_token = answer.next_page_token
 
-    def models(self, run: str = "", *, final_only: bool = True) -> Listing[training_pb2.Model]:
+    def models(self, run: str = "", *, final_only: bool = True) -> Listing[Model]:
         """Models of the registry with their lineage, newest first."""
         request = training_pb2.ListModelsRequest(page_size=_PAGE, run=run, final_only=final_only)
-        found: list[training_pb2.Model] = []
+        found: list[Model] = []
         while True:
             answer = self._door.call(self._training.ListModels, request)
-            found += answer.models
+            found += [Model.of(m) for m in answer.models]
             if not answer.next_page_token:
                 return Listing("", found, MODEL_COLUMNS)
             request.page_token = answer.next_page_token
 
-    def model(self, sha256: str, *, progress: bool = False) -> Tensors:
-        """The tensors of a model of the registry."""
+    def model(self, model: str | Model, *, progress: bool = False) -> Tensors:
+        """The tensors of a model of the registry, which is named by its SHA-256."""
+        sha256 = model.sha256 if isinstance(model, Model) else model
         return load_tensors(download_model(self._door, sha256, progress))
 
 

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,7 @@ import numpy as np
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
-from oncomesh.display import html_table, text_of, text_table, time_of
+from oncomesh.display import Shown, html_table, text_of, text_table, time_of
 from oncomesh.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -27,8 +30,6 @@ from oncomesh.progress import Progress
 from oncomesh.stubs.training.v1 import plan_pb2, training_pb2, training_pb2_grpc
 
 if TYPE_CHECKING:
-    import os
-
     PlanLike = plan_pb2.Plan | Mapping[str, Any] | str | os.PathLike[str]
 
 Tensors = dict[str, NDArray[np.floating]]
@@ -244,15 +245,30 @@ class Run:
         """The sums of the statistics round, which models are standardised with."""
         return self.model(round=0)
 
-    def save_model(self, path: str | os.PathLike[str], progress: bool = False) -> Path:
-        """Writes the newest model as a safetensors file, which appears when it is complete."""
+    def save_model(
+        self, path: str | os.PathLike[str], progress: bool = False, *, force: bool = False
+    ) -> Path:
+        """Writes the newest model as a safetensors file, which appears when it is complete.
+
+        Raises FailedPreconditionError OUTPUT_EXISTS for a file that is there, unless `force`.
+        """
         digest = self._message.model_sha256
         if not digest:
             self.model()  # raises
         target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_bytes(download_model(self._door, digest, progress))
-        partial.rename(target)
+        if not force and os.path.lexists(target):  # said before the download
+            raise _output_exists()
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            partial.write_bytes(download_model(self._door, digest, progress))
+            if force:
+                partial.replace(target)
+            else:
+                os.link(partial, target)  # unlike a rename it never replaces
+        except FileExistsError:
+            raise _output_exists() from None
+        finally:
+            partial.unlink(missing_ok=True)
         return target
 
     def manifest(self, round: int) -> str:  # noqa: A002
@@ -310,15 +326,76 @@ RUN_COLUMNS = [
     ("submitted", lambda r: r.created),
 ]
 
+
+@dataclass(frozen=True, repr=False)
+class Model(Shown):
+    """A model of the registry with its lineage. `Mesh.model` fetches its tensors."""
+
+    sha256: str  # its name
+    bytes: int
+    run: str
+    round: int
+    final: bool  # of the last round of a run that succeeded
+    parent_sha256: str  # the model of the round before; empty for the first
+    plan_sha256: str
+    trainer_digest: str
+    permit: str
+    datasets: tuple[str, ...]
+    contributors: tuple[str, ...]  # nodes
+    manifest_sha256: str
+    owner: str
+    created: datetime | None
+
+    @classmethod
+    def of(cls, model: training_pb2.Model) -> Model:
+        """From the wire."""
+        return cls(
+            sha256=model.sha256,
+            bytes=model.bytes,
+            run=model.run,
+            round=model.round,
+            final=model.final,
+            parent_sha256=model.parent_sha256,
+            plan_sha256=model.plan_sha256,
+            trainer_digest=model.trainer_digest,
+            permit=model.permit,
+            datasets=tuple(model.datasets),
+            contributors=tuple(model.contributors),
+            manifest_sha256=model.manifest_sha256,
+            owner=model.owner,
+            created=time_of(model.create_time),
+        )
+
+    def _title(self) -> str:
+        return f"Model {self.sha256}"
+
+    def _facts(self) -> list[tuple[str, object]]:
+        return [
+            ("run", self.run),
+            ("round", self.round),
+            ("final", self.final),
+            ("owner", self.owner),
+            ("permit", self.permit),
+            ("datasets", self.datasets),
+            ("contributors", self.contributors),
+            ("bytes", self.bytes),
+            ("parent", self.parent_sha256),
+            ("plan", self.plan_sha256),
+            ("trainer", self.trainer_digest),
+            ("manifest", self.manifest_sha256),
+            ("made", self.created),
+        ]
+
+
 MODEL_COLUMNS = [
     ("model", lambda m: m.sha256[:16]),
     ("run", lambda m: m.run),
     ("round", lambda m: m.round),
     ("final", lambda m: m.final),
     ("datasets", lambda m: len(m.datasets)),
-    ("contributors", lambda m: list(m.contributors)),
+    ("contributors", lambda m: m.contributors),
     ("bytes", lambda m: m.bytes),
-    ("made", lambda m: time_of(m.create_time)),
+    ("made", lambda m: m.created),
 ]
 
 
@@ -401,6 +478,14 @@ def _checked(content: bytes, sha256: str) -> bytes:
             "DATA_LOSS", "MODEL_HASH_MISMATCH", "the model is not what its digest says; try again"
         )
     return content
+
+
+def _output_exists() -> MeshError:
+    return mesh_error(
+        "ALREADY_EXISTS",
+        "OUTPUT_EXISTS",
+        "the output is there already; choose another name, or use force=True",
+    )
 
 
 def _plan_invalid(what: str) -> InvalidArgumentError:
