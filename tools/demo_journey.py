@@ -286,14 +286,15 @@ def audit(journey: Journey, nodes: list[str]) -> None:
 
 def nothing_identifying(journey: Journey, sources: Sources) -> None:
     journey.title("Nothing that identifies a patient is in any file of the mesh: objects, databases, logs")
-    search = Search(sources.words, numbers=sources.dates)
+    in_sources = Search(sources.words, numbers=sources.dates)
     # What the sources themselves do not show could not be found elsewhere either.
     sought: set[str] = set()
     for path in sources.samples():
-        sought |= search.find(str(path).encode()) | search.find(path.read_bytes())
+        sought |= in_sources.find(str(path).encode()) | in_sources.find(path.read_bytes())
     if not sought:
         raise Step("the studies name no patient by an ID, a name, a date of birth or a folder that could be searched for")
-    search = Search(sought - sources.dates, numbers=sought & sources.dates)
+    search = Search({spelling for word in sought & sources.words.keys() for spelling in sources.words[word]},
+                    numbers={spelling for date in sought & sources.dates.keys() for spelling in sources.dates[date]})
     hits: list[str] = []
     files, size = 0, 0
     for path in sorted(journey.mesh.rglob("*")):

@@ -41,8 +41,9 @@ class Sources:
 
     folders: dict[str, Path]
     patients: dict[str, dict[str, Patient]]
-    words: set[str]  # IDs, names, folders of patients
-    dates: set[str]  # of birth, as DICOM and as tables write them
+    # As the sources write it, with all the spellings in which it may be written elsewhere.
+    words: dict[str, set[str]]  # IDs, names, folders of patients
+    dates: dict[str, set[str]]  # of birth
 
     @property
     def modalities(self) -> list[str]:
@@ -82,7 +83,7 @@ def read(data: Path, roi: str) -> Sources:
         if not NODE_NAME.fullmatch(name) or name in NOT_NODES:
             raise Unfit(f"every folder in {data} is a node, and {name!r} is no name of one: two to 32 of a-z, 0-9 "
                         f"and '-', a letter first, none of {', '.join(NOT_NODES)}")
-    sources = Sources(folders, {}, set(), set())
+    sources = Sources(folders, {}, {}, {})
     for name, folder in folders.items():
         sources.patients[name] = _read_node(folder, sources)
     wanted = {*sources.modalities, "RTSTRUCT"}
@@ -110,9 +111,10 @@ def _read_node(folder: Path, sources: Sources) -> dict[str, Patient]:
         patient.contours |= {str(entry.get("ROIName", "")) for entry in header.get("StructureSetROISequence", [])}
         name = str(header.get("PatientName", "")).strip()
         inside = path.relative_to(folder).parts
-        words = {identifier, name, name.replace("^", " ").strip(), *inside[:-1][:1]}
-        sources.words |= {word for word in words if len(word) >= SHORTEST_WORD}
+        for word in {identifier, name, *inside[:-1][:1]}:
+            if len(word) >= SHORTEST_WORD:
+                sources.words[word] = {word, word.replace("^", " ")}
         born = str(header.get("PatientBirthDate", "")).strip()
         if re.fullmatch(r"\d{8}", born):
-            sources.dates |= {born, f"{born[:4]}-{born[4:6]}-{born[6:]}"}
+            sources.dates[born] = {born, f"{born[:4]}-{born[4:6]}-{born[6:]}"}
     return patients
