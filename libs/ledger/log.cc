@@ -263,10 +263,16 @@ absl::Status Log::WriteGroup(const std::vector<Waiter*>& waiters, Frontier& fron
 absl::Status Log::BeginSegment(uint64_t first) {
   const std::string path = SegmentPath(options_.folder, first);
   // Durable under its name before an entry is in it.
-  RETURN_IF_ERROR(base::WriteFileAtomically(path, SegmentHeader(first), 0640));
-  ASSIGN_OR_RETURN(int fd, OpenFile(path, O_RDWR));
+  const absl::Status named = base::WriteFileAtomically(path, SegmentHeader(first), 0640);
+  absl::StatusOr<int> fd = named.ok() ? OpenFile(path, O_RDWR) : named;
+  if (!fd.ok()) {
+    // Entries go on into the old segment, and would be missing between it and this one. A crash can
+    // bring the name back: recovery passes over it.
+    unlink(path.c_str());
+    return fd.status();
+  }
   if (segment_fd_ >= 0) close(segment_fd_);
-  segment_fd_ = fd;
+  segment_fd_ = *fd;
   segment_first_ = first;
   segment_end_ = kSegmentHeaderBytes;
   return absl::OkStatus();

@@ -2,12 +2,15 @@
 #include "libs/ledger/log.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -21,6 +24,20 @@
 #include "libs/ledger/verify.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
+
+namespace {
+std::atomic<bool> folder_syncs_fail{false};
+}  // namespace
+
+// In place of the C library's, for the whole test program.
+extern "C" int fsync(int fd) {
+  struct stat info{};
+  if (folder_syncs_fail && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(syscall(SYS_fsync, fd));
+}
 
 namespace oncomesh::ledger {
 namespace {
@@ -360,6 +377,94 @@ TEST_CASE("log: a write that fails leaves the log as it was") {
   REQUIRE_VALUE(FolderReport report, VerifyFolder(site.folder / "log", site.Verifier()));
   CHECK(report.ok());
   CHECK(report.unfinished_bytes == 0);
+}
+
+TEST_CASE("log: a segment that could not be begun leaves the log as it was") {
+  Site site;
+  site.segment_bytes = 400;
+  {
+    REQUIRE_VALUE(auto log, site.Open());
+    for (uint64_t i = 0; i < 3; ++i) REQUIRE_OK(log->Append(Leaf(i)));
+  }
+  {
+    REQUIRE_VALUE(auto log, site.Open());
+    // The new segment has its name when the disk fails.
+    folder_syncs_fail = true;
+    const absl::Status status = log->Append(std::string(300, 'x')).status();
+    folder_syncs_fail = false;
+    REQUIRE_REASON(status, StatusCode::kUnavailable, "FILE_ERROR");
+    CHECK_FALSE(fs::exists(SegmentPath(site.folder / "log", 3)));
+    // This one still fits into the old one.
+    REQUIRE_VALUE(uint64_t index, log->Append(Leaf(3)));
+    CHECK(index == 3);
+  }
+  REQUIRE_VALUE(auto log, site.Open());
+  REQUIRE(log->size() == 4);
+  REQUIRE_VALUE(std::string leaf, log->Read(3));
+  CHECK(leaf == Leaf(3));
+}
+
+TEST_CASE("log: a segment that was begun in vain hides no entry") {
+  Site site;
+  site.segment_bytes = 600;
+  // The name of entry 2 was given to a new segment, and entries 2 to 4 went into the old one.
+  {
+    REQUIRE_VALUE(auto log, site.Open());
+    for (uint64_t i = 0; i < 5; ++i) REQUIRE_OK(log->Append(Leaf(i)));
+  }
+  WriteAll(SegmentPath(site.folder / "log", 2), SegmentHeader(2));
+  auto check = [&](uint64_t size) {
+    REQUIRE_VALUE(FolderReport report, VerifyFolder(site.folder / "log", site.Verifier()));
+    CHECK(report.ok());
+    CHECK(report.size == size);
+    REQUIRE_VALUE(auto log, site.Open());
+    REQUIRE(log->size() == size);
+    for (uint64_t i = 0; i < size; ++i) {
+      REQUIRE_VALUE(std::string leaf, log->Read(i));
+      CHECK(leaf == Leaf(i));
+    }
+    REQUIRE_VALUE(Hash root, log->Root(size));
+    CHECK(root == RootOf(size));
+  };
+  check(5);
+  site.KeepSegmentsOnly("log");
+  check(5);
+  SECTION("a torn end of the segment before it is cut off as ever") {
+    site.KeepSegmentsOnly("log");
+    const std::string whole = ReadAll(site.OnlySegment());
+    std::string group;
+    AppendLeafFrame(Leaf(5), group);
+    WriteAll(site.OnlySegment(), whole + group);
+    check(5);
+  }
+  SECTION("also the end right at it") {
+    site.KeepSegmentsOnly("log");
+    std::string two;
+    for (uint64_t i = 0; i < 2; ++i) {
+      AppendLeafFrame(Leaf(i), two);
+      AppendCommitFrame(Commit{}, two);
+    }
+    WriteAll(site.OnlySegment(),
+             ReadAll(site.OnlySegment()).substr(0, kSegmentHeaderBytes + two.size() + 20));
+    check(2);
+  }
+  SECTION("and segments that follow it are found") {
+    {
+      REQUIRE_VALUE(auto log, site.Open());
+      for (uint64_t i = 5; i < 30; ++i) REQUIRE_OK(log->Append(Leaf(i)));
+    }
+    check(30);
+    site.KeepSegmentsOnly("log");
+    check(30);
+  }
+  SECTION("but one that holds nothing where entries are missing is noticed") {
+    site.KeepSegmentsOnly("log");
+    fs::rename(SegmentPath(site.folder / "log", 2), SegmentPath(site.folder / "log", 7));
+    WriteAll(SegmentPath(site.folder / "log", 7), SegmentHeader(7));
+    REQUIRE_REASON(site.Open(), StatusCode::kDataLoss, "LOG_CORRUPT");
+    REQUIRE_VALUE(FolderReport report, VerifyFolder(site.folder / "log", site.Verifier()));
+    CHECK_FALSE(report.ok());
+  }
 }
 
 TEST_CASE("log: killed at any moment, it holds every entry it has acknowledged") {

@@ -34,13 +34,20 @@ class Recovery {
   absl::StatusOr<Recovered> Run() {
     ASSIGN_OR_RETURN(files_, ListSegments(folder_));
     RETURN_IF_ERROR(DropUnbegunSegment());
-    size_t number = 0;
+    ASSIGN_OR_RETURN(holding_, LeaveOutGivenUp(files_));
+    size_t begin = 0;
     uint64_t offset = kSegmentHeaderBytes;
-    TakeMarker(number, offset);
-    for (; number < files_.size(); ++number, offset = kSegmentHeaderBytes) {
-      RETURN_IF_ERROR(ReadSegment(number, offset));
+    TakeMarker(begin, offset);
+    for (size_t number = 0; number < files_.size(); ++number) {
+      // Begun in vain: the entry that it was begun for is in the segment before it.
+      if (number > begin && number >= holding_ && files_[number].first < out_.frontier.size()) {
+        continue;
+      }
+      if (number >= begin) {
+        RETURN_IF_ERROR(ReadSegment(number, number == begin ? offset : kSegmentHeaderBytes));
+      }
+      out_.segments.push_back(files_[number].first);
     }
-    for (const SegmentFile& file : files_) out_.segments.push_back(file.first);
     return std::move(out_);
   }
 
@@ -93,7 +100,7 @@ class Recovery {
     if (rest.empty()) return absl::OkStatus();
     // Something follows the last commit. A crash can leave that at the end of the log only, and
     // with no later group behind it.
-    if (number + 1 < files_.size() || HoldsLaterCommit(rest, out_.frontier.size())) {
+    if (number + 1 < holding_ || HoldsLaterCommit(rest, out_.frontier.size())) {
       return Corrupt("an acknowledged entry cannot be read");
     }
     out_.dropped_bytes += rest.size();
@@ -145,6 +152,7 @@ class Recovery {
   DerivedFiles& derived_;
   const std::function<uint64_t(absl::string_view)>& tag_;
   std::vector<SegmentFile> files_;
+  size_t holding_ = 0;  // so many of them hold more than a header; those behind do not
   Recovered out_;
 };
 

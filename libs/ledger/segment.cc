@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libs/ledger/segment.h"
 
+#include <sys/stat.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -123,6 +128,26 @@ absl::StatusOr<std::vector<SegmentFile>> ListSegments(const std::string& folder)
     out.push_back(std::move(segment));
   }
   return out;
+}
+
+absl::StatusOr<size_t> LeaveOutGivenUp(std::vector<SegmentFile>& segments) {
+  std::vector<SegmentFile> holding, begun;
+  for (SegmentFile& segment : segments) {
+    struct stat info{};
+    if (stat(segment.path.c_str(), &info) != 0) {
+      return base::ErrnoStatus(errno, "look at a file of the audit log");
+    }
+    if (info.st_size <= static_cast<int64_t>(kSegmentHeaderBytes)) {
+      begun.push_back(std::move(segment));
+    } else {
+      begun.clear();
+      holding.push_back(std::move(segment));
+    }
+  }
+  const size_t count = holding.size();
+  segments = std::move(holding);
+  std::move(begun.begin(), begun.end(), std::back_inserter(segments));
+  return count;
 }
 
 }  // namespace oncomesh::ledger

@@ -74,5 +74,10 @@ struct SegmentFile {
 std::string SegmentPath(const std::string& folder, uint64_t first);
 // In order of their first entry. Errors: DATA_LOSS (LOG_CORRUPT) for a file of another name.
 absl::StatusOr<std::vector<SegmentFile>> ListSegments(const std::string& folder);
+// How many of them, from the beginning, there are up to the last that holds more than its header.
+// Those behind it were begun and hold nothing; a segment in between that holds nothing was given up
+// while it was being begun, and its entries are in the one before it: it is taken out of
+// `segments`. Errors: those of looking at a file.
+absl::StatusOr<size_t> LeaveOutGivenUp(std::vector<SegmentFile>& segments);
 
 }  // namespace oncomesh::ledger

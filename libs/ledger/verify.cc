@@ -56,9 +56,11 @@ class FolderCheck {
     absl::StatusOr<std::vector<SegmentFile>> files = ListSegments(folder_);
     if (absl::IsNotFound(files.status())) return files.status();
     if (files.ok()) {
+      ASSIGN_OR_RETURN(size_t holding, LeaveOutGivenUp(*files));
       Meet();
       for (size_t i = 0; i < files->size(); ++i) {
-        if (!ReadSegment((*files)[i], i + 1 == files->size())) break;
+        if (i >= holding && (*files)[i].first < frontier_.size()) continue;  // begun in vain
+        if (!ReadSegment((*files)[i], i + 1 >= holding)) break;
       }
     } else {
       Find(base::ReasonOf(files.status()), std::string(files.status().message()));
