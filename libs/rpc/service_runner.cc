@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -38,6 +39,7 @@ namespace oncomesh::rpc {
 namespace {
 
 constexpr absl::Duration kIdentityTimeout = absl::Minutes(10);
+constexpr absl::Duration kIdentityLook = absl::Milliseconds(50);
 constexpr std::chrono::seconds kDrainTime{10};
 // A thread serves one call at a time, and a node that waits for a task holds one for 30 s: beyond
 // this many calls at once a service answers RESOURCE_EXHAUSTED.
@@ -114,6 +116,21 @@ class NoPlugins final : public grpc::ServerBuilderOption {
   }
 };
 
+// WaitForIdentity that a signal ends: false when one came. Errors: those of WaitForIdentity.
+absl::StatusOr<bool> WaitForIdentityOr(const sigset_t& signals, const std::string& identity_dir) {
+  const absl::Time deadline = absl::Now() + kIdentityTimeout;
+  while (true) {
+    absl::Status found = WaitForIdentity(identity_dir, absl::ZeroDuration());
+    if (found.ok()) return true;
+    if (absl::Now() >= deadline) return found;
+    const struct timespec pause = absl::ToTimespec(kIdentityLook);
+    const int signal = sigtimedwait(&signals, nullptr, &pause);
+    if (signal <= 0) continue;  // the time is over, or a debugger came by
+    base::Log(base::Level::kInfo, "service.stopped", {{"signal", signal}});
+    return false;
+  }
+}
+
 absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits traits,
                              const google::protobuf::Message& config,
                              const config::v1::ServiceConfig& common, const WireAny& wire,
@@ -145,14 +162,16 @@ absl::Status RunUntilStopped(absl::string_view name, Role role, ServiceTraits tr
     ASSIGN_OR_RETURN(servers.metrics, MetricsServer::Start(common.metrics_listen()));
   }
   if (traits.waits_for_identity) {
-    RETURN_IF_ERROR(WaitForIdentity(common.identity_dir(), kIdentityTimeout));
+    ASSIGN_OR_RETURN(bool there, WaitForIdentityOr(signals, common.identity_dir()));
+    if (!there) return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(std::unique_ptr<App> app, wire(config, role));
   std::vector<Served> services = app->services();
   for (const Served& served : services) RETURN_IF_ERROR(CheckServiceRules(served.name));
   if (!services.empty()) {
     if (!traits.waits_for_identity) {
-      RETURN_IF_ERROR(WaitForIdentity(common.identity_dir(), kIdentityTimeout));
+      ASSIGN_OR_RETURN(bool there, WaitForIdentityOr(signals, common.identity_dir()));
+      if (!there) return absl::OkStatus();
     }
     grpc::ServerBuilder builder;
     int port = 0;
