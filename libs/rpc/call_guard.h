@@ -68,7 +68,9 @@ audit::v1::Event ToAuditEvent(const CallEvent& call);
 class Auditor {
  public:
   virtual ~Auditor() = default;
-  // OK when the event is durable. Errors: UNAVAILABLE (AUDIT_UNAVAILABLE).
+  // OK when the event is durable. Errors: RESOURCE_EXHAUSTED (DISK_FULL) and UNAVAILABLE
+  // (LOG_FAILED) when the log cannot take it, UNAVAILABLE (ACCESS_UNAVAILABLE) when it cannot be
+  // reached.
   virtual absl::Status Record(const CallEvent& event) = 0;
 };
 

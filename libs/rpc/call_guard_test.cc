@@ -41,7 +41,7 @@ class Events final : public Auditor {
  public:
   absl::Status Record(const CallEvent& event) override {
     events.push_back(event);
-    return broken ? base::Error(absl::StatusCode::kUnavailable, "AUDIT_UNAVAILABLE", "full")
+    return broken ? base::Error(absl::StatusCode::kUnavailable, "LOG_FAILED", "full")
                   : absl::OkStatus();
   }
   std::vector<CallEvent> events;
@@ -190,7 +190,7 @@ TEST_CASE("guard: a decision that cannot be recorded first is not taken") {
   Mesh mesh;
   mesh.events.broken = true;
   REQUIRE_REASON(mesh.RevokePermit("Bearer good-operator"), absl::StatusCode::kUnavailable,
-                 "AUDIT_UNAVAILABLE");
+                 "LOG_FAILED");
   CHECK(mesh.reached == 0);
 }
 
@@ -274,7 +274,7 @@ TEST_CASE("guard: what cannot be recorded does not succeed") {
   Mesh mesh;
   mesh.events.broken = true;
   REQUIRE_REASON(mesh.RevokePermit("Bearer good-operator"), absl::StatusCode::kUnavailable,
-                 "AUDIT_UNAVAILABLE");
+                 "LOG_FAILED");
 }
 
 TEST_CASE("rules: every service pattern matches what it says and nothing more") {

@@ -46,7 +46,7 @@ class SiteAccess final : public rpc::Authenticator, public rpc::PermitChecker, p
 
   // An event of the service's own: "training.task", with an object by its resource name and
   // attributes that are counts and names. Without an actor it is the service itself. No patient
-  // value. Errors: UNAVAILABLE (AUDIT_UNAVAILABLE).
+  // value. Errors: those of rpc::Auditor::Record.
   absl::Status RecordOwn(rpc::CallEvent event);
 
   // By what permits are judged at this site. Errors: UNAVAILABLE (ACCESS_UNAVAILABLE,
