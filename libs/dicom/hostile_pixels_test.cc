@@ -164,12 +164,12 @@ TEST_CASE("pixels: JPEG-LS gives what DCMTK's own decoder gives") {
 TEST_CASE("JPEG-LS: fragments are joined to frames by their first marker") {
   const std::string a = "\xff\xd8 a", b = "\xff\xd8 b", rest = "rest";
   using Frames = std::vector<std::string>;
-  CHECK(JpegLsFrames({a, b}, 2) == Frames{a, b});
-  CHECK(JpegLsFrames({a, rest, b}, 2) == Frames{a + rest, b});
-  CHECK(JpegLsFrames({a, rest, rest}, 1) == Frames{a + rest + rest});
-  CHECK(JpegLsFrames({a, rest, rest, b}, 3).empty());
-  CHECK(JpegLsFrames({rest, a, b}, 2).empty());
-  CHECK(JpegLsFrames({}, 1).empty());
+  CHECK(JpegFrames({a, b}, 2) == Frames{a, b});
+  CHECK(JpegFrames({a, rest, b}, 2) == Frames{a + rest, b});
+  CHECK(JpegFrames({a, rest, rest}, 1) == Frames{a + rest + rest});
+  CHECK(JpegFrames({a, rest, rest, b}, 3).empty());
+  CHECK(JpegFrames({rest, a, b}, 2).empty());
+  CHECK(JpegFrames({}, 1).empty());
 }
 
 TEST_CASE("JPEG-LS: the example of ISO/IEC 14495-1 Annex H.3") {

@@ -11,10 +11,13 @@
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <mutex>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
@@ -76,8 +79,9 @@ absl::StatusOr<std::string> Inflate(absl::string_view deflated) {
 }
 
 // Walks over the structure once, into every sequence, so that what DCMTK then reads is bounded in
-// depth. What begins like an item is taken for a sequence whatever its VR: DCMTK's dictionary of
-// private elements may call it one.
+// depth, and in time: DCMTK looks for the place of an element from the end of a list, and for the
+// creator of a private one from its start. What begins like an item is taken for a sequence
+// whatever its VR: DCMTK's dictionary of private elements may call it one.
 class StructureCheck {
  public:
   explicit StructureCheck(absl::string_view bytes) : bytes_(bytes) {}
@@ -85,11 +89,17 @@ class StructureCheck {
   absl::Status Run(size_t offset, Encoding encoding) {
     bool whole = DataSet(offset, bytes_.size(), encoding, 0, /*in_item=*/false) != kFault;
     if (too_deep_) return Unreadable("sequences are nested too deeply");
+    if (steps_ > kMaxSteps) {
+      return Unreadable("too many of its elements are out of order or private");
+    }
     return whole ? absl::OkStatus() : Unreadable("its elements do not add up");
   }
 
  private:
   static constexpr size_t kFault = ~size_t{0};
+  // Of DCMTK along its lists; less than a second's worth. A header of 10,000 elements from the last
+  // to the first is half of it, and ordinary ones need none.
+  static constexpr uint64_t kMaxSteps = 100'000'000;
 
   bool OnlyZeros(size_t offset, size_t end) const {
     return bytes_.substr(offset, end - offset).find_first_not_of('\0') == absl::string_view::npos;
@@ -98,12 +108,22 @@ class StructureCheck {
   // The elements in [offset, end), or, in an item of undefined length, to its delimiter. Returns
   // where they end.
   size_t DataSet(size_t offset, size_t end, Encoding encoding, int depth, bool in_item) {
+    uint64_t elements = 0, creators = 0;
+    Tag highest = 0;
     while (offset < end) {
       Element element;
       if (ReadElement(bytes_.substr(0, end), offset, encoding, element) != Step::kOk) {
         return !in_item && OnlyZeros(offset, end) ? end : kFault;  // zeros: padding
       }
       if (element.tag == kItemDelimiter) return in_item ? element.value : kFault;
+      if (element.tag < highest) steps_ += elements;
+      highest = std::max(highest, element.tag);
+      ++elements;
+      if (IsPrivate(element.tag)) {
+        creators += IsPrivateCreator(element.tag) ? 1 : 0;
+        if (ElementOf(element.tag) >= 0x1000) steps_ += creators;
+      }
+      if (steps_ > kMaxSteps) return kFault;
       if (element.undefined() && IsItemSequence(element, encoding)) {
         offset = Items(element.value, end, EncodingInside(element, encoding), depth + 1,
                        /*delimited=*/true);
@@ -152,6 +172,7 @@ class StructureCheck {
 
   const absl::string_view bytes_;
   bool too_deep_ = false;
+  uint64_t steps_ = 0;
 };
 
 template <typename Word>
@@ -220,9 +241,9 @@ absl::Status Undecodable() {
                      "it uncompressed");
 }
 
-// The fragments of compressed pixel data without the first item, the offset table. They are views
-// of what the element holds.
-absl::StatusOr<std::vector<absl::string_view>> Fragments(DcmPixelData& element) {
+// The fragments of compressed pixel data without the first item, the offset table; at most `most`.
+// They are views of what the element holds.
+absl::StatusOr<std::vector<absl::string_view>> Fragments(DcmPixelData& element, size_t most) {
   E_TransferSyntax syntax = EXS_Unknown;
   const DcmRepresentationParameter* parameter = nullptr;
   element.getOriginalRepresentationKey(syntax, parameter);
@@ -231,11 +252,13 @@ absl::StatusOr<std::vector<absl::string_view>> Fragments(DcmPixelData& element) 
     return Undecodable();
   }
   std::vector<absl::string_view> out;
-  for (unsigned long i = 1; i < items->card(); ++i) {
-    DcmPixelItem* item = nullptr;
+  // By nextInContainer: getItem walks from the start each time.
+  DcmObject* object = items->nextInContainer(nullptr);
+  while (object != nullptr && out.size() < most &&
+         (object = items->nextInContainer(object)) != nullptr) {
+    auto* item = dynamic_cast<DcmPixelItem*>(object);
     Uint8* bytes = nullptr;
-    if (items->getItem(item, i).bad() || item == nullptr || item->getUint8Array(bytes).bad() ||
-        bytes == nullptr) {
+    if (item == nullptr || item->getUint8Array(bytes).bad() || bytes == nullptr) {
       return Undecodable();
     }
     out.emplace_back(reinterpret_cast<const char*>(bytes), item->getLength());
@@ -243,54 +266,75 @@ absl::StatusOr<std::vector<absl::string_view>> Fragments(DcmPixelData& element) 
   return out;
 }
 
-absl::StatusOr<Frames> DecodeJpegLs(DcmPixelData& element, const PixelFormat& format) {
+// Decodes a stream into `out`, whose bytes are those of a frame in this machine's order; false when
+// it cannot.
+using DecodeOne = absl::FunctionRef<bool(absl::string_view stream, std::vector<uint32_t>& out)>;
+
+// Decodes each of `streams`, of which there is one for each frame.
+template <typename Streams>
+absl::StatusOr<Frames> DecodeEach(const Streams& streams, const PixelFormat& format,
+                                  const base::GoOn& go_on, DecodeOne decode) {
+  const uint64_t bytes = static_cast<uint64_t>(format.frame_pixels()) *
+                         (static_cast<uint64_t>(format.bits_allocated) / 8);
+  PixelFormat single = format;
+  single.frames = 1;
+  // An even number of bytes and more, aligned for 32-bit words.
+  std::vector<uint32_t> buffer((bytes + 8) / 4);
+  Frames frames;
+  for (const auto& stream : streams) {
+    RETURN_IF_ERROR(base::CheckGoOn(go_on));
+    if (!decode(stream, buffer)) return Undecodable();
+    ASSIGN_OR_RETURN(Frames one,
+                     SplitNative(reinterpret_cast<const uint8_t*>(buffer.data()), bytes, single));
+    frames.push_back(std::move(one[0]));
+  }
+  return frames;
+}
+
+// The streams of a JPEG or JPEG-LS object, one for each frame.
+absl::StatusOr<std::vector<std::string>> JpegStreams(DcmPixelData& element,
+                                                     const PixelFormat& format) {
+  ASSIGN_OR_RETURN(std::vector<absl::string_view> fragments,
+                   Fragments(element, std::numeric_limits<size_t>::max()));
+  if (fragments.size() < static_cast<size_t>(format.frames)) return Truncated();
+  std::vector<std::string> streams = JpegFrames(fragments, static_cast<size_t>(format.frames));
+  if (streams.empty()) return Undecodable();
+  return streams;
+}
+
+absl::StatusOr<Frames> DecodeJpegLs(DcmPixelData& element, const PixelFormat& format,
+                                    const base::GoOn& go_on) {
   if (format.bits_allocated != 8 && format.bits_allocated != 16) {
     return FormatError("JPEG-LS of other than 8 or 16 bits allocated");
   }
-  ASSIGN_OR_RETURN(std::vector<absl::string_view> fragments, Fragments(element));
-  if (fragments.size() < static_cast<size_t>(format.frames)) return Truncated();
-  const std::vector<std::string> streams =
-      JpegLsFrames(fragments, static_cast<size_t>(format.frames));
-  if (streams.empty()) return Undecodable();
+  ASSIGN_OR_RETURN(std::vector<std::string> streams, JpegStreams(element, format));
   const size_t width = static_cast<size_t>(format.bits_allocated) / 8;
-  const size_t pixels = static_cast<size_t>(format.frame_pixels());
-  PixelFormat single = format;
-  single.frames = 1;
-  std::vector<uint32_t> buffer((pixels * width + 3) / 4);
-  Frames frames;
-  for (const std::string& stream : streams) {
-    auto* out = reinterpret_cast<uint8_t*>(buffer.data());
-    if (!DecodeJpegLsFrame(stream, format.rows, format.columns, width, out)) return Undecodable();
-    ASSIGN_OR_RETURN(Frames one, SplitNative(out, pixels * width, single));
-    frames.push_back(std::move(one[0]));
-  }
-  return frames;
+  return DecodeEach(streams, format, go_on,
+                    [&](absl::string_view stream, std::vector<uint32_t>& out) {
+                      return DecodeJpegLsFrame(stream, format.rows, format.columns, width,
+                                               reinterpret_cast<uint8_t*>(out.data()));
+                    });
 }
 
 // Each frame is one fragment (PS3.5 A.4.2).
-absl::StatusOr<Frames> DecodeRle(DcmPixelData& element, const PixelFormat& format) {
+absl::StatusOr<Frames> DecodeRle(DcmPixelData& element, const PixelFormat& format,
+                                 const base::GoOn& go_on) {
   if (format.bits_allocated < 8) return FormatError("RLE of single bits");
-  ASSIGN_OR_RETURN(std::vector<absl::string_view> fragments, Fragments(element));
+  ASSIGN_OR_RETURN(std::vector<absl::string_view> fragments,
+                   Fragments(element, static_cast<size_t>(format.frames)));
   if (fragments.size() < static_cast<size_t>(format.frames)) return Truncated();
   const size_t width = static_cast<size_t>(format.bits_allocated) / 8;
   const size_t pixels = static_cast<size_t>(format.frame_pixels());
-  PixelFormat single = format;
-  single.frames = 1;
-  std::vector<uint32_t> buffer((pixels * width + 3) / 4);
-  Frames frames;
-  for (int64_t f = 0; f < format.frames; ++f) {
-    auto* out = reinterpret_cast<uint8_t*>(buffer.data());
-    if (!DecodeRleFrame(fragments[static_cast<size_t>(f)], pixels, width, out)) {
-      return Undecodable();
-    }
-    ASSIGN_OR_RETURN(Frames one, SplitNative(out, pixels * width, single));
-    frames.push_back(std::move(one[0]));
-  }
-  return frames;
+  return DecodeEach(
+      fragments, format, go_on, [&](absl::string_view fragment, std::vector<uint32_t>& out) {
+        return DecodeRleFrame(fragment, pixels, width, reinterpret_cast<uint8_t*>(out.data()));
+      });
 }
 
-absl::StatusOr<Frames> DecodeEncapsulated(DcmDataset& dataset, DcmPixelData& element,
-                                          const PixelFormat& format) {
+// JPEG by DCMTK, which gets each frame as the only fragment of a sequence: to find a frame, and to
+// go on to its next fragment, it walks over all fragments before.
+absl::StatusOr<Frames> DecodeJpeg(DcmDataset& dataset, DcmPixelData& element,
+                                  const PixelFormat& format, const base::GoOn& go_on) {
   Uint32 frame_size = 0;
   if (element.getUncompressedFrameSize(&dataset, frame_size).bad()) {
     return FormatError("the size of a frame is not known");
@@ -299,26 +343,36 @@ absl::StatusOr<Frames> DecodeEncapsulated(DcmDataset& dataset, DcmPixelData& ele
   if (format.bits_allocated < 8 || frame_size < expected || frame_size > expected + 1) {
     return FormatError("the size of a frame does not fit rows and columns");
   }
-  Frames frames(static_cast<size_t>(format.frames));
-  // An even number of bytes, aligned for 32-bit words.
-  std::vector<uint32_t> buffer((frame_size + 7) / 4);
-  Uint32 fragment = 0;
-  for (int64_t f = 0; f < format.frames; ++f) {
-    OFString colour;
-    OFCondition done =
-        element.getUncompressedFrame(&dataset, static_cast<Uint32>(f), fragment, buffer.data(),
-                                     static_cast<Uint32>(buffer.size() * 4), colour, nullptr);
-    if (done.bad()) return Undecodable();
-    PixelFormat single = format;
-    single.frames = 1;
-    ASSIGN_OR_RETURN(Frames one, SplitNative(reinterpret_cast<const uint8_t*>(buffer.data()),
-                                             static_cast<uint64_t>(expected), single));
-    frames[static_cast<size_t>(f)] = std::move(one[0]);
-  }
-  return frames;
+  ASSIGN_OR_RETURN(std::vector<std::string> streams, JpegStreams(element, format));
+  E_TransferSyntax syntax = EXS_Unknown;
+  const DcmRepresentationParameter* parameter = nullptr;
+  element.getOriginalRepresentationKey(syntax, parameter);
+  return DecodeEach(
+      streams, format, go_on, [&](absl::string_view stream, std::vector<uint32_t>& out) {
+        DcmPixelSequence sequence(DcmTag(DCM_PixelSequenceTag));
+        auto table = std::make_unique<DcmPixelItem>(DcmTag(DCM_PixelItemTag));
+        auto frame = std::make_unique<DcmPixelItem>(DcmTag(DCM_PixelItemTag));
+        if (frame
+                ->putUint8Array(reinterpret_cast<const Uint8*>(stream.data()),
+                                static_cast<unsigned long>(stream.size()))
+                .bad() ||
+            sequence.insert(table.get()).bad()) {
+          return false;
+        }
+        (void)table.release();  // the sequence's from here on
+        if (sequence.insert(frame.get()).bad()) return false;
+        (void)frame.release();
+        Uint32 fragment = 1;
+        OFString colour;
+        return DcmCodecList::decodeFrame(DcmXfer(syntax), parameter, &sequence, &dataset,
+                                         /*frameNo=*/0, fragment, out.data(),
+                                         static_cast<Uint32>(out.size() * 4), colour)
+            .good();
+      });
 }
 
-absl::StatusOr<Frames> Decode(DcmDataset& dataset, const PixelFormat& format) {
+absl::StatusOr<Frames> Decode(DcmDataset& dataset, const PixelFormat& format,
+                              const base::GoOn& go_on) {
   const Float32* floats = nullptr;
   const Float64* doubles = nullptr;
   unsigned long count = 0;
@@ -338,10 +392,10 @@ absl::StatusOr<Frames> Decode(DcmDataset& dataset, const PixelFormat& format) {
   auto* element = dynamic_cast<DcmPixelData*>(found);
   if (element == nullptr) return FormatError("the pixel data have an unknown form");
   DcmXfer syntax(dataset.getOriginalXfer());
-  if (dataset.getOriginalXfer() == EXS_RLELossless) return DecodeRle(*element, format);
+  if (dataset.getOriginalXfer() == EXS_RLELossless) return DecodeRle(*element, format, go_on);
   if (dataset.getOriginalXfer() == EXS_JPEGLSLossless ||
       dataset.getOriginalXfer() == EXS_JPEGLSLossy) {
-    return DecodeJpegLs(*element, format);
+    return DecodeJpegLs(*element, format, go_on);
   }
   if (syntax.isEncapsulated()) {
     if (!DcmCodecList::canChangeCoding(dataset.getOriginalXfer(), EXS_LittleEndianExplicit)) {
@@ -350,7 +404,7 @@ absl::StatusOr<Frames> Decode(DcmDataset& dataset, const PixelFormat& format) {
                          "series to an uncompressed, RLE, JPEG or JPEG-LS syntax first",
                          {{"transferSyntax", syntax.getXferID()}});
     }
-    return DecodeEncapsulated(dataset, *element, format);
+    return DecodeJpeg(dataset, *element, format, go_on);
   }
   // DCMTK hands the value out in this machine's byte order, as bytes or as words by its VR.
   Uint8* bytes = nullptr;
@@ -451,9 +505,10 @@ absl::StatusOr<PixelFormat> ReadPixelFormat(DcmFileFormat& file) {
   return format;
 }
 
-absl::StatusOr<Frames> DecodeFrames(DcmFileFormat& file, const PixelFormat& format) {
+absl::StatusOr<Frames> DecodeFrames(DcmFileFormat& file, const PixelFormat& format,
+                                    const base::GoOn& go_on) {
   try {
-    return Decode(*file.getDataset(), format);
+    return Decode(*file.getDataset(), format, go_on);
   } catch (const std::exception&) {
     return Undecodable();
   }

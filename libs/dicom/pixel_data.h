@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "libs/base/stop.h"
 
 class DcmFileFormat;
 class DcmItem;
@@ -23,9 +24,9 @@ inline constexpr int64_t kMaxFrames = 65536;
 inline constexpr int64_t kMaxPixels = int64_t{1} << 30;
 
 // Parses a whole object held in memory. Sequences nested deeper than kMaxDepth are refused before
-// DCMTK, which recurses without a bound, sees them; so is what inflates to more than 1 GiB. DCMTK's
-// own log is switched off: it quotes values. Any thread.
-// Errors: INVALID_ARGUMENT (DICOM_UNREADABLE).
+// DCMTK, which recurses without a bound, sees them; so is what inflates to more than 1 GiB, and
+// what has so many elements out of order that putting them in order would take long. DCMTK's own
+// log is switched off: it quotes values. Any thread. Errors: INVALID_ARGUMENT (DICOM_UNREADABLE).
 absl::StatusOr<std::unique_ptr<DcmFileFormat>> ParseObject(absl::string_view bytes);
 
 // What describes the pixel cells (PS3.3 C.7.6.3).
@@ -48,8 +49,10 @@ absl::StatusOr<PixelFormat> ReadPixelFormat(DcmFileFormat& file);
 // column fastest. Native syntaxes, deflate, RLE, JPEG (baseline to lossless) and JPEG-LS; 1, 8, 16
 // and 32 bits allocated, float and double pixel data. Bits outside `bits_stored` are cut off.
 // Errors: INVALID_ARGUMENT (PIXELS_MISSING, PIXELS_FORMAT, PIXELS_TRUNCATED), DATA_LOSS
-// (PIXELS_UNDECODABLE), UNIMPLEMENTED (TRANSFER_SYNTAX_UNSUPPORTED).
+// (PIXELS_UNDECODABLE), UNIMPLEMENTED (TRANSFER_SYNTAX_UNSUPPORTED), ABORTED (STOPPED). `go_on` is
+// asked for each frame that has to be decompressed.
 absl::StatusOr<std::vector<std::vector<float>>> DecodeFrames(DcmFileFormat& file,
-                                                             const PixelFormat& format);
+                                                             const PixelFormat& format,
+                                                             const base::GoOn& go_on = nullptr);
 
 }  // namespace oncomesh::dicom

@@ -12,12 +12,14 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "libs/base/files.h"
+#include "libs/dicom/file_meta.h"
 #include "libs/dicom/pixel_rle.h"
 #include "libs/dicom/segmentation.h"
 #include "libs/dicom/series_image.h"
@@ -380,6 +382,237 @@ TEST_CASE("segmentation: frames are found with their place and segment") {
   first[0] = first[14] = second[7] = 1;
   REQUIRE(read.segments[0].slices[0].values == first);
   REQUIRE(read.segments[1].slices[0].values == second);
+}
+
+// Bytes of a data set written by hand: what DCMTK would take minutes to put together.
+std::string Le16(size_t value) {
+  return {static_cast<char>(value & 0xff), static_cast<char>(value >> 8 & 0xff)};
+}
+std::string Le32(size_t value) { return Le16(value & 0xffff) + Le16(value >> 16); }
+std::string TagOf(uint32_t tag) { return Le16(tag >> 16) + Le16(tag & 0xffff); }
+// In implicit little endian.
+std::string Implicit(uint32_t tag, std::string value) {
+  if (value.size() % 2 != 0) value += ' ';
+  return TagOf(tag) + Le32(value.size()) + value;
+}
+std::string Item(const std::string& elements) {
+  return TagOf(0xfffee000) + Le32(elements.size()) + elements;
+}
+std::string Repeat(const std::string& text, size_t times) {
+  std::string out;
+  for (size_t i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+// A BINARY Segmentation of frames of eight by one pixels whose sequences are given.
+std::string HandMadeSegmentation(size_t frames, const std::string& referenced,
+                                 const std::string& segments, const std::string& shared,
+                                 const std::string& per_frame) {
+  return MakeFileMeta("1.2.840.10008.5.1.4.1.1.66.4", "2.25.9", "1.2.840.10008.1.2") +
+         Implicit(0x00080016, "1.2.840.10008.5.1.4.1.1.66.4") + Implicit(0x00080018, "2.25.9") +
+         Implicit(0x00080060, "SEG") + Implicit(0x00081115, referenced) +
+         Implicit(0x00280002, Le16(1)) + Implicit(0x00280004, "MONOCHROME2") +
+         Implicit(0x00280008, std::to_string(frames)) + Implicit(0x00280010, Le16(1)) +
+         Implicit(0x00280011, Le16(8)) + Implicit(0x00280100, Le16(1)) +
+         Implicit(0x00280101, Le16(1)) + Implicit(0x00280102, Le16(0)) +
+         Implicit(0x00280103, Le16(0)) + Implicit(0x00620001, "BINARY") +
+         Implicit(0x00620002, segments) + Implicit(0x52009229, Item(shared)) +
+         Implicit(0x52009230, per_frame) + Implicit(0x7fe00010, std::string(frames, '\x01'));
+}
+
+std::string SegmentItem(size_t number) { return Item(Implicit(0x00620004, Le16(number))); }
+std::string PlaneGroups() {
+  return Implicit(0x00209116, Item(Implicit(0x00200037, "1\\0\\0\\0\\1\\0"))) +
+         Implicit(0x00289110, Item(Implicit(0x00280030, "1\\1")));
+}
+std::string FrameItem(size_t number, size_t segment) {
+  return Item(Implicit(0x00209113, Item(Implicit(0x00200032, "0\\0\\" + std::to_string(number)))) +
+              Implicit(0x0062000a, Item(Implicit(0x0062000b, Le16(segment)))));
+}
+
+// Nothing of the shared machine's load: seconds of this process.
+class CpuClock {
+ public:
+  double seconds() const { return static_cast<double>(std::clock() - begin_) / CLOCKS_PER_SEC; }
+
+ private:
+  const std::clock_t begin_ = std::clock();
+};
+
+TEST_CASE("pixels: many fragments take no longer than their bytes") {
+  // A frame of one pixel, and 200,000 fragments of two bytes behind it.
+  std::string rle(64, '\0');
+  const uint32_t header[] = {1, 64};
+  std::memcpy(rle.data(), header, sizeof(header));
+  rle += std::string("\x00\x2a", 2);
+  auto object = [&](const char* syntax, const std::string& first, size_t more) {
+    return MakeFileMeta(UID_CTImageStorage, "2.25.1", syntax) +
+           [&] {
+             DcmFileFormat file;
+             Fill(*file.getDataset());
+             DcmDataset& data = *file.getDataset();
+             data.putAndInsertUint16(DCM_Rows, 1);
+             data.putAndInsertUint16(DCM_Columns, 1);
+             data.putAndInsertUint16(DCM_BitsAllocated, 8);
+             data.putAndInsertUint16(DCM_BitsStored, 8);
+             data.putAndInsertUint16(DCM_HighBit, 7);
+             data.putAndInsertUint16(DCM_PixelRepresentation, 0);
+             data.findAndDeleteElement(DCM_PixelData);
+             std::string whole = Encode(file, EXS_LittleEndianExplicit);
+             FileMeta meta;
+             REQUIRE(ReadFileMeta(whole, true, meta) == Step::kOk);
+             return whole.substr(meta.data_set);
+           }() +
+           TagOf(0x7fe00010) + std::string("OB\0\0\xff\xff\xff\xff", 8) + Item("") + Item(first) +
+           Repeat(Item(std::string(2, '\0')), more) + TagOf(0xfffee0dd) + Le32(0);
+  };
+  CpuClock clock;
+  REQUIRE_VALUE(ImageObject image, ReadImage(object("1.2.840.10008.1.2.5", rle, 200'000)));
+  CHECK(image.slices[0].values == std::vector<float>{42 * 0.5f - 10});
+  CHECK(clock.seconds() < 5);
+  // JPEG and JPEG-LS that never end.
+  for (const char* syntax : {"1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"}) {
+    CpuClock each;
+    CHECK_FALSE(ReadImage(object(syntax, "\xff\xd8\xff\xe0", 200'000)).ok());
+    CHECK(each.seconds() < 5);
+  }
+}
+
+TEST_CASE("pixels: frames of JPEG are found whether they are one fragment or several") {
+  DJEncoderRegistration::registerCodecs();
+  DJ_RPLossless jpeg;
+  constexpr int kFrames = 3;
+  for (Uint32 fragment_kb : {0u, 1u}) {
+    DcmFileFormat file;
+    DcmDataset& data = *file.getDataset();
+    Fill(data, false);
+    data.putAndInsertString(DCM_NumberOfFrames, "3");
+    constexpr int kSide = 64;
+    data.putAndInsertUint16(DCM_Rows, kSide);
+    data.putAndInsertUint16(DCM_Columns, kSide);
+    std::vector<Uint16> stored;
+    for (int i = 0; i < kFrames * kSide * kSide; ++i) {
+      stored.push_back(static_cast<Uint16>((i * 2654435761u >> 16) & 0x0fff));  // hard to compress
+    }
+    data.putAndInsertUint16Array(DCM_PixelData, stored.data(), stored.size());
+    for (signed long i = 0; i < kFrames; ++i) {
+      DcmItem *frame = nullptr, *group = nullptr;
+      data.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, frame, i);
+      frame->findOrCreateSequenceItem(DCM_PlanePositionSequence, group, 0);
+      group->putAndInsertString(DCM_ImagePositionPatient, i == 0 ? "0\\0\\0" : "0\\0\\1");
+    }
+    DcmItem *shared = nullptr, *group = nullptr;
+    data.findOrCreateSequenceItem(DCM_SharedFunctionalGroupsSequence, shared, 0);
+    shared->findOrCreateSequenceItem(DCM_PlaneOrientationSequence, group, 0);
+    group->putAndInsertString(DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0");
+    shared->findOrCreateSequenceItem(DCM_PixelMeasuresSequence, group, 0);
+    group->putAndInsertString(DCM_PixelSpacing, "1\\1");
+    DJEncoderRegistration::cleanup();
+    DJEncoderRegistration::registerCodecs(ECC_lossyYCbCr, EUC_default, OFFalse, 0, 0, fragment_kb);
+    REQUIRE(data.chooseRepresentation(EXS_JPEGProcess14SV1, &jpeg).good());
+    std::string bytes(1 << 18, '\0');
+    DcmOutputBufferStream stream(bytes.data(), bytes.size());
+    file.transferInit();
+    REQUIRE(file.write(stream, EXS_JPEGProcess14SV1, EET_UndefinedLength, nullptr).good());
+    file.transferEnd();
+    void* buffer = nullptr;
+    offile_off_t length = 0;
+    stream.flushBuffer(buffer, length);
+    bytes.resize(static_cast<size_t>(length));
+    REQUIRE_VALUE(ImageObject image, ReadImage(bytes));
+    REQUIRE(image.slices.size() == kFrames);
+    size_t at = 0;
+    for (const Slice& slice : image.slices) {
+      REQUIRE(slice.values.size() == kSide * kSide);
+      for (float value : slice.values) REQUIRE(value == static_cast<float>(stored[at++]));
+    }
+    // Work that nobody waits for ends between two frames.
+    int asked = 0;
+    REQUIRE_REASON(ReadImage(bytes, true, [&] { return asked++ < kFrames + 1; }).status(),
+                   absl::StatusCode::kAborted, "STOPPED");
+  }
+  DJEncoderRegistration::cleanup();
+  DJEncoderRegistration::registerCodecs();
+}
+
+TEST_CASE("segmentation: many frames, segments and references take no longer than their bytes") {
+  constexpr size_t kFrames = 60'000;
+  std::string segments, frames;
+  for (size_t i = 0; i < kFrames; ++i) {
+    segments += SegmentItem(i + 1);
+    frames += FrameItem(i, i + 1);
+  }
+  const std::string one = SegmentItem(1), first = FrameItem(0, 1);
+  CpuClock clock;
+  REQUIRE_VALUE(Segmentation read, ReadSegmentation(HandMadeSegmentation(kFrames, "", segments,
+                                                                         PlaneGroups(), frames)));
+  CHECK(read.segments.size() == kFrames);
+  CHECK(read.segments.back().slices.size() == 1);
+  CHECK(read.segments.back().slices[0].position[2] == kFrames - 1);
+  CHECK(clock.seconds() < 10);
+
+  // A list without end of what one study has few of.
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  CpuClock lists;
+  REQUIRE_REASON(ReadSegmentation(
+                     HandMadeSegmentation(1, Repeat(Item(""), 200'000), one, PlaneGroups(), first)),
+                 kInvalid, "SEGMENTATION_INVALID");
+  REQUIRE_REASON(
+      ReadSegmentation(HandMadeSegmentation(1, "", Repeat(one, 200'000), PlaneGroups(), first)),
+      kInvalid, "SEGMENTATION_INVALID");
+  REQUIRE_VALUE(Segmentation more,
+                ReadSegmentation(HandMadeSegmentation(1, "", one, PlaneGroups(),
+                                                      first + Repeat(Item(""), 200'000))));
+  CHECK(more.segments[0].slices.size() == 1);
+  CHECK(lists.seconds() < 10);
+
+  // What all frames share is large: it is looked at once.
+  std::string padding;
+  for (uint32_t i = 0; i < 20'000; ++i) padding += Implicit(0x00200100 + (i << 16), "");
+  CpuClock shared;
+  const std::string large =
+      Implicit(0x00209116, Item(padding.substr(0, 8) + Implicit(0x00200037, "1\\0\\0\\0\\1\\0") +
+                                padding.substr(8))) +
+      Implicit(0x00289110, Item(Implicit(0x00280030, "1\\1") + padding.substr(8 * 9)));
+  REQUIRE_VALUE(Segmentation wide,
+                ReadSegmentation(HandMadeSegmentation(kFrames, "", segments, large, frames)));
+  CHECK(wide.segments.back().slices.size() == 1);
+  CHECK(shared.seconds() < 10);
+
+  int asked = 0;
+  REQUIRE_REASON(
+      ReadSegmentation(HandMadeSegmentation(kFrames, "", segments, PlaneGroups(), frames),
+                       [&] { return asked++ < 5; }),
+      absl::StatusCode::kAborted, "STOPPED");
+  CHECK(asked == 6);
+}
+
+TEST_CASE("objects: elements out of order, and private ones, cost a bounded time") {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  // In an item, where order is not looked at by anybody before: 200,000 elements from the last to
+  // the first, and as many private ones of thousands of creators.
+  std::string backwards, creators;
+  for (uint32_t i = 200'000; i > 0; --i) backwards += Implicit(0x00100000 + i * 2, "");
+  for (uint32_t group = 0x2001; group < 0x3001; group += 2) {
+    for (uint32_t block = 0x10; block < 0x20; ++block) {
+      creators += Implicit(group << 16 | block, "C");
+    }
+    for (uint32_t block = 0x1000; block < 0x1010; ++block) {
+      creators += Implicit(group << 16 | block, "");
+    }
+  }
+  for (const std::string& elements : {backwards, creators}) {
+    CpuClock clock;
+    REQUIRE_REASON(ReadSegmentation(HandMadeSegmentation(1, Item(elements), SegmentItem(1),
+                                                         PlaneGroups(), FrameItem(0, 1))),
+                   kInvalid, "DICOM_UNREADABLE");
+    CHECK(clock.seconds() < 10);
+  }
+  // A few out of order are what some devices write.
+  std::string few;
+  for (uint32_t i = 2'000; i > 0; --i) few += Implicit(0x00100000 + i * 2, "");
+  REQUIRE_OK(ReadSegmentation(
+      HandMadeSegmentation(1, Item(few), SegmentItem(1), PlaneGroups(), FrameItem(0, 1))));
 }
 
 }  // namespace

@@ -46,8 +46,8 @@ bool DecodeJpegLsFrame(absl::string_view stream, int rows, int columns, size_t b
   return true;
 }
 
-std::vector<std::string> JpegLsFrames(const std::vector<absl::string_view>& fragments,
-                                      size_t frames) {
+std::vector<std::string> JpegFrames(const std::vector<absl::string_view>& fragments,
+                                    size_t frames) {
   std::vector<std::string> out;
   const bool one_each = fragments.size() == frames;
   for (absl::string_view fragment : fragments) {

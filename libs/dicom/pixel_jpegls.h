@@ -18,10 +18,9 @@ namespace oncomesh::dicom {
 bool DecodeJpegLsFrame(absl::string_view stream, int rows, int columns, size_t bytes_per_pixel,
                        uint8_t* out);
 
-// Joins the fragments of each frame: one fragment is one frame when their numbers agree; else a
-// frame begins where a fragment begins with the marker SOI, which cannot stand inside a frame.
-// Empty when that does not give `frames` streams.
-std::vector<std::string> JpegLsFrames(const std::vector<absl::string_view>& fragments,
-                                      size_t frames);
+// Joins the fragments of each frame, of JPEG-LS and of JPEG: one fragment is one frame when their
+// numbers agree; else a frame begins where a fragment begins with the marker SOI, which cannot
+// stand inside a frame. Empty when that does not give `frames` streams.
+std::vector<std::string> JpegFrames(const std::vector<absl::string_view>& fragments, size_t frames);
 
 }  // namespace oncomesh::dicom

@@ -26,8 +26,10 @@ struct Segmentation {
   std::vector<Segment> segments;
 };
 
-// Errors: as ReadImage, and INVALID_ARGUMENT (SEGMENTATION_INVALID), also for another kind of
-// object. Any thread.
-absl::StatusOr<Segmentation> ReadSegmentation(absl::string_view bytes);
+// `go_on` is asked for each frame. At most 65,535 segments and 10,000 referenced series. Any
+// thread. Errors: as ReadImage, and INVALID_ARGUMENT (SEGMENTATION_INVALID), also for another kind
+// of object.
+absl::StatusOr<Segmentation> ReadSegmentation(absl::string_view bytes,
+                                              const base::GoOn& go_on = nullptr);
 
 }  // namespace oncomesh::dicom

@@ -7,10 +7,15 @@
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <cmath>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "libs/base/status_macros.h"
 
 namespace oncomesh::dicom {
 
@@ -21,11 +26,16 @@ inline std::string Text(DcmItem& item, const DcmTagKey& tag) {
   return std::string(absl::StripAsciiWhitespace(absl::string_view(value.c_str(), value.length())));
 }
 
+// A value of more bytes than this is none of the numbers that are read here: the longest are six
+// decimal strings. DCMTK walks over all values for each one it is asked for.
+constexpr Uint32 kMaxNumberBytes = 1024;
+
 // Value `position` as a finite number; nothing when absent or no number.
 inline std::optional<double> Number(DcmItem& item, const DcmTagKey& tag,
                                     unsigned long position = 0) {
   DcmElement* element = nullptr;
   if (item.findAndGetElement(tag, element).bad() || element == nullptr) return std::nullopt;
+  if (element->getLength() > kMaxNumberBytes) return std::nullopt;
   Float64 value = 0;
   if (element->getFloat64(value, position).good() && std::isfinite(value)) return value;
   Sint32 integer = 0;
@@ -42,35 +52,68 @@ inline std::optional<int> WholeNumber(DcmItem& item, const DcmTagKey& tag) {
   return static_cast<int>(*value);
 }
 
-// Where the attributes of a frame stand: in the functional groups of an enhanced object, its own
-// first, or at top level of a classic one (PS3.3 C.7.6.16).
+// Series that one structure set or segmentation may refer to.
+constexpr size_t kMaxReferencedSeries = 10'000;
+
+// Calls `visit` for every item of a sequence, until it returns an error.
+template <typename Visit>
+absl::Status ForEachItem(DcmItem& parent, const DcmTagKey& tag, Visit visit) {
+  DcmSequenceOfItems* sequence = nullptr;
+  if (parent.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) {
+    return absl::OkStatus();
+  }
+  // By nextInContainer: getItem walks from the start each time.
+  DcmObject* item = nullptr;
+  while ((item = sequence->nextInContainer(item)) != nullptr) {
+    RETURN_IF_ERROR(visit(*static_cast<DcmItem*>(item)));
+  }
+  return absl::OkStatus();
+}
+
+// Where the attributes of the frames stand: in the functional groups of an enhanced object, a
+// frame's own first, or at top level of a classic one (PS3.3 C.7.6.16). Made once for an object:
+// the list of the frames is walked once, and what all frames share is looked up once.
 class FunctionalGroups {
  public:
-  FunctionalGroups(DcmItem& dataset, bool enhanced, unsigned long frame)
+  FunctionalGroups(DcmItem& dataset, bool enhanced, size_t frames)
       : dataset_(dataset), enhanced_(enhanced) {
     if (!enhanced) return;
-    dataset.findAndGetSequenceItem(DCM_PerFrameFunctionalGroupsSequence, own_,
-                                   static_cast<signed long>(frame));
-    dataset.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, shared_, 0);
-  }
-  // The item of a functional group; nullptr when it is missing.
-  DcmItem* Find(const DcmTagKey& group) const {
-    if (!enhanced_) return &dataset_;
-    for (DcmItem* place : {own_, shared_}) {
-      DcmItem* item = nullptr;
-      if (place != nullptr && place->findAndGetSequenceItem(group, item, 0).good() &&
-          item != nullptr) {
-        return item;
+    DcmSequenceOfItems* own = nullptr;
+    if (dataset.findAndGetSequence(DCM_PerFrameFunctionalGroupsSequence, own).good() &&
+        own != nullptr) {
+      DcmObject* item = nullptr;
+      while (own_.size() < frames && (item = own->nextInContainer(item)) != nullptr) {
+        own_.push_back(static_cast<DcmItem*>(item));
       }
     }
-    return nullptr;
+    dataset.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, shared_, 0);
+  }
+
+  // The item of a functional group of a frame; nullptr when it is missing. Of a group that frames
+  // share it is the same item for each of them.
+  DcmItem* Find(size_t frame, const DcmTagKey& group) {
+    if (!enhanced_) return &dataset_;
+    if (frame < own_.size()) {
+      if (DcmItem* item = First(*own_[frame], group); item != nullptr) return item;
+    }
+    if (shared_ == nullptr) return nullptr;
+    auto [found, added] = of_shared_.emplace(std::pair(group.getGroup(), group.getElement()),
+                                             static_cast<DcmItem*>(nullptr));
+    if (added) found->second = First(*shared_, group);
+    return found->second;
   }
 
  private:
+  static DcmItem* First(DcmItem& place, const DcmTagKey& group) {
+    DcmItem* item = nullptr;
+    return place.findAndGetSequenceItem(group, item, 0).good() ? item : nullptr;
+  }
+
   DcmItem& dataset_;
   bool enhanced_;
-  DcmItem* own_ = nullptr;
+  std::vector<DcmItem*> own_;
   DcmItem* shared_ = nullptr;
+  std::map<std::pair<Uint16, Uint16>, DcmItem*> of_shared_;
 };
 
 }  // namespace oncomesh::dicom

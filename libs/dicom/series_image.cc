@@ -33,47 +33,100 @@ constexpr double kUnitTolerance = 1e-3;
 constexpr double kFarthest = 1e6;
 constexpr double kCoarsest = 1e4;
 
-absl::Status ReadPlane(const FunctionalGroups& groups, Slice& slice) {
-  DcmItem* position = groups.Find(DCM_PlanePositionSequence);
-  DcmItem* orientation = groups.Find(DCM_PlaneOrientationSequence);
-  DcmItem* measures = groups.Find(DCM_PixelMeasuresSequence);
+// Reads the places of an object's frames, one after the other. What several frames share is read
+// once: an item may be large, and the frames many.
+class Places {
+ public:
+  Places(DcmItem& dataset, bool enhanced, size_t frames) : groups_(dataset, enhanced, frames) {}
+
+  // The frame's place and the meaning of its numbers, without values.
+  absl::StatusOr<Slice> Read(size_t frame) {
+    RETURN_IF_ERROR(ReadPlane(frame));
+    RETURN_IF_ERROR(ReadRescale(frame));
+    return slice_;
+  }
+  // Of the frame that was read last.
+  DcmItem& measures() const { return *measures_; }
+
+ private:
+  absl::Status ReadPlane(size_t frame);
+  absl::Status ReadPosition(DcmItem& item);
+  absl::Status ReadOrientation(DcmItem& item);
+  absl::Status ReadMeasures(DcmItem& item);
+  absl::Status ReadRescale(size_t frame);
+
+  FunctionalGroups groups_;
+  // Where the values of `slice_` come from.
+  DcmItem* position_ = nullptr;
+  DcmItem* orientation_ = nullptr;
+  DcmItem* measures_ = nullptr;
+  DcmItem* rescale_ = nullptr;
+  Slice slice_;
+};
+
+absl::Status Places::ReadPlane(size_t frame) {
+  DcmItem* position = groups_.Find(frame, DCM_PlanePositionSequence);
+  DcmItem* orientation = groups_.Find(frame, DCM_PlaneOrientationSequence);
+  DcmItem* measures = groups_.Find(frame, DCM_PixelMeasuresSequence);
   if (position == nullptr || orientation == nullptr || measures == nullptr) {
     return NoPlace("plane position, orientation or pixel measures are missing");
   }
+  if (position != position_) RETURN_IF_ERROR(ReadPosition(*position));
+  if (orientation != orientation_) RETURN_IF_ERROR(ReadOrientation(*orientation));
+  if (measures != measures_) RETURN_IF_ERROR(ReadMeasures(*measures));
+  position_ = position;
+  orientation_ = orientation;
+  measures_ = measures;
+  return absl::OkStatus();
+}
+
+absl::Status Places::ReadPosition(DcmItem& item) {
   for (size_t i = 0; i < 3; ++i) {
-    auto value = Number(*position, DCM_ImagePositionPatient, i);
+    auto value = Number(item, DCM_ImagePositionPatient, i);
     if (!value || std::abs(*value) > kFarthest) {
       return NoPlace("Image Position (Patient) is missing or no place");
     }
-    slice.position[i] = *value;
+    slice_.position[i] = *value;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Places::ReadOrientation(DcmItem& item) {
   for (size_t i = 0; i < 6; ++i) {
-    auto value = Number(*orientation, DCM_ImageOrientationPatient, i);
+    auto value = Number(item, DCM_ImageOrientationPatient, i);
     if (!value) return NoPlace("Image Orientation (Patient) is missing or no number");
-    slice.orientation[i] = *value;
+    slice_.orientation[i] = *value;
   }
-  std::array<double, 6>& o = slice.orientation;
+  const std::array<double, 6>& o = slice_.orientation;
   double row = std::hypot(o[0], o[1], o[2]), column = std::hypot(o[3], o[4], o[5]);
   if (std::abs(row - 1) > kUnitTolerance || std::abs(column - 1) > kUnitTolerance ||
       std::abs(o[0] * o[3] + o[1] * o[4] + o[2] * o[5]) > kUnitTolerance) {
     return NoPlace("its orientation is not two unit vectors at a right angle");
   }
-  auto row_spacing = Number(*measures, DCM_PixelSpacing, 0);
-  auto column_spacing = Number(*measures, DCM_PixelSpacing, 1);
+  return absl::OkStatus();
+}
+
+absl::Status Places::ReadMeasures(DcmItem& item) {
+  auto row_spacing = Number(item, DCM_PixelSpacing, 0);
+  auto column_spacing = Number(item, DCM_PixelSpacing, 1);
   auto usable = [](std::optional<double> mm) { return mm && *mm >= 1e-6 && *mm <= kCoarsest; };
   if (!usable(row_spacing) || !usable(column_spacing)) {
     return NoPlace("Pixel Spacing is missing or impossible");
   }
-  slice.row_spacing = *row_spacing;
-  slice.column_spacing = *column_spacing;
+  slice_.row_spacing = *row_spacing;
+  slice_.column_spacing = *column_spacing;
   return absl::OkStatus();
 }
 
-absl::Status ReadRescale(const FunctionalGroups& groups, Slice& slice) {
-  DcmItem* item = groups.Find(DCM_PixelValueTransformationSequence);
+absl::Status Places::ReadRescale(size_t frame) {
+  DcmItem* item = groups_.Find(frame, DCM_PixelValueTransformationSequence);
+  if (item == rescale_) return absl::OkStatus();
+  rescale_ = item;
+  slice_.slope = 1;
+  slice_.intercept = 0;
   if (item == nullptr) return absl::OkStatus();
-  for (auto [tag, out] : {std::pair{DCM_RescaleSlope, &slice.slope},
-                          std::pair{DCM_RescaleIntercept, &slice.intercept}}) {
+  for (auto [tag, out] : {std::pair{DCM_RescaleSlope, &slice_.slope},
+                          std::pair{DCM_RescaleIntercept, &slice_.intercept}}) {
     if (!item->tagExistsWithValue(tag)) continue;
     auto value = Number(*item, tag);
     if (!value || (tag == DCM_RescaleSlope && *value == 0)) {
@@ -163,7 +216,8 @@ PetHeader ReadPet(DcmDataset& dataset) {
 
 }  // namespace
 
-absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels) {
+absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels,
+                                      const base::GoOn& go_on) {
   ASSIGN_OR_RETURN(std::unique_ptr<DcmFileFormat> file, ParseObject(bytes));
   DcmDataset& dataset = *file->getDataset();
   ImageObject out;
@@ -185,19 +239,18 @@ absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels) {
   const bool enhanced = dataset.tagExistsWithValue(DCM_PerFrameFunctionalGroupsSequence) ||
                         dataset.tagExistsWithValue(DCM_SharedFunctionalGroupsSequence);
   if (!enhanced && format.frames != 1) return NoPlace("many frames and no place for each of them");
-  for (int64_t frame = 0; frame < format.frames; ++frame) {
-    FunctionalGroups groups(dataset, enhanced, static_cast<unsigned long>(frame));
-    Slice slice;
-    RETURN_IF_ERROR(ReadPlane(groups, slice));
-    RETURN_IF_ERROR(ReadRescale(groups, slice));
-    if (DcmItem* measures = groups.Find(DCM_PixelMeasuresSequence); frame == 0) {
-      out.slice_thickness_mm = Number(*measures, DCM_SliceThickness);
-      out.slice_spacing_mm = Number(*measures, DCM_SpacingBetweenSlices);
+  Places places(dataset, enhanced, static_cast<size_t>(format.frames));
+  for (size_t frame = 0; frame < static_cast<size_t>(format.frames); ++frame) {
+    RETURN_IF_ERROR(base::CheckGoOn(go_on));
+    ASSIGN_OR_RETURN(Slice slice, places.Read(frame));
+    if (frame == 0) {
+      out.slice_thickness_mm = Number(places.measures(), DCM_SliceThickness);
+      out.slice_spacing_mm = Number(places.measures(), DCM_SpacingBetweenSlices);
     }
     out.slices.push_back(std::move(slice));
   }
   if (!pixels) return out;
-  ASSIGN_OR_RETURN(auto frames, DecodeFrames(*file, format));
+  ASSIGN_OR_RETURN(auto frames, DecodeFrames(*file, format, go_on));
   const Padding padding = ReadPadding(dataset, format);
   const float outside = OutsideValue(out.modality);
   for (size_t i = 0; i < frames.size(); ++i) {

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "libs/base/stop.h"
 
 namespace oncomesh::dicom {
 
@@ -71,11 +72,13 @@ inline float OutsideValue(absl::string_view modality) { return modality == "CT" 
 
 // Reads an image object. Padded pixels (PS3.3 C.7.5.1.1.2: the stored value is Pixel Padding Value,
 // or between it and Pixel Padding Range Limit) have the modality's OutsideValue. With `pixels`
-// false only the header counts, and an encoding we cannot decode is no error. Any thread. Errors:
-// those of ParseObject, ReadPixelFormat and DecodeFrames; INVALID_ARGUMENT (IMAGE_NO_PLACE) when
-// position, orientation or spacing is missing or makes no plane, (RESCALE_INVALID); UNIMPLEMENTED
-// (MODALITY_LUT) for values that only a lookup table explains.
-absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels = true);
+// false only the header counts, and an encoding we cannot decode is no error. `go_on` is asked for
+// each frame. Any thread. Errors: those of ParseObject, ReadPixelFormat and DecodeFrames;
+// INVALID_ARGUMENT (IMAGE_NO_PLACE) when position, orientation or spacing is missing or makes no
+// plane, (RESCALE_INVALID); UNIMPLEMENTED (MODALITY_LUT) for values that only a lookup table
+// explains; ABORTED (STOPPED).
+absl::StatusOr<ImageObject> ReadImage(absl::string_view bytes, bool pixels = true,
+                                      const base::GoOn& go_on = nullptr);
 
 // What a folder's sorting needs to know of an object without reading all of it.
 struct ObjectSummary {

@@ -15,25 +15,11 @@ namespace {
 
 constexpr char kStructureSetStorage[] = "1.2.840.10008.5.1.4.1.1.481.3";
 constexpr size_t kMaxPoints = 4'000'000;
+constexpr size_t kMaxRegions = 65'536;
 
 absl::Status Invalid(absl::string_view why) {
   return base::Error(absl::StatusCode::kInvalidArgument, "STRUCTURE_SET_INVALID",
                      absl::StrCat("not a usable RT Structure Set: ", why));
-}
-
-// Calls `visit` for every item of a sequence.
-template <typename Visit>
-absl::Status ForEachItem(DcmItem& parent, const DcmTagKey& tag, Visit visit) {
-  DcmSequenceOfItems* sequence = nullptr;
-  if (parent.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) {
-    return absl::OkStatus();
-  }
-  // By nextInContainer: getItem walks from the start each time.
-  DcmObject* item = nullptr;
-  while ((item = sequence->nextInContainer(item)) != nullptr) {
-    RETURN_IF_ERROR(visit(*static_cast<DcmItem*>(item)));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<Contour> ReadContour(DcmItem& item, size_t& points) {
@@ -73,7 +59,7 @@ absl::StatusOr<Contour> ReadContour(DcmItem& item, size_t& points) {
 
 }  // namespace
 
-absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
+absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes, const base::GoOn& go_on) {
   ASSIGN_OR_RETURN(std::unique_ptr<DcmFileFormat> file, ParseObject(bytes));
   DcmDataset& dataset = *file->getDataset();
   if (Text(dataset, DCM_SOPClassUID) != kStructureSetStorage) {
@@ -83,6 +69,9 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
   RETURN_IF_ERROR(ForEachItem(dataset, DCM_ReferencedFrameOfReferenceSequence, [&](DcmItem& frame) {
     return ForEachItem(frame, DCM_RTReferencedStudySequence, [&](DcmItem& study) {
       return ForEachItem(study, DCM_RTReferencedSeriesSequence, [&](DcmItem& series) {
+        if (out.referenced_series.size() == kMaxReferencedSeries) {
+          return Invalid("it refers to more than 10,000 series");
+        }
         out.referenced_series.push_back(Text(series, DCM_SeriesInstanceUID));
         return absl::OkStatus();
       });
@@ -91,6 +80,7 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
   std::unordered_map<int, size_t> places;  // of the regions by their numbers
   RETURN_IF_ERROR(ForEachItem(dataset, DCM_StructureSetROISequence, [&](DcmItem& item) {
     auto number = WholeNumber(item, DCM_ROINumber);
+    if (out.regions.size() == kMaxRegions) return Invalid("more than 65,536 regions");
     if (!number) return Invalid("a region has no number");
     RegionOfInterest region;
     region.number = *number;
@@ -107,6 +97,7 @@ absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes) {
     if (place == places.end()) return Invalid("contours of a region that is not listed");
     RegionOfInterest& region = out.regions[place->second];
     return ForEachItem(item, DCM_ContourSequence, [&](DcmItem& one) -> absl::Status {
+      RETURN_IF_ERROR(base::CheckGoOn(go_on));
       ASSIGN_OR_RETURN(Contour contour, ReadContour(one, points));
       region.contours.push_back(std::move(contour));
       return absl::OkStatus();

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "libs/base/stop.h"
 
 namespace oncomesh::dicom {
 
@@ -29,8 +30,11 @@ struct StructureSet {
   std::vector<RegionOfInterest> regions;       // in the order of the file
 };
 
+// `go_on` is asked for each contour. At most 4 million points, 65,536 regions and 10,000 referenced
+// series. Any thread.
 // Errors: INVALID_ARGUMENT (DICOM_UNREADABLE, STRUCTURE_SET_INVALID), the latter also for another
-// kind of object. At most 4 million points. Any thread.
-absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes);
+// kind of object; ABORTED (STOPPED).
+absl::StatusOr<StructureSet> ReadStructureSet(absl::string_view bytes,
+                                              const base::GoOn& go_on = nullptr);
 
 }  // namespace oncomesh::dicom
