@@ -34,6 +34,11 @@ class Patient:
     contours: set[str] = field(default_factory=set)
     sample: Path | None = None
 
+    def has_contour(self, roi: str) -> bool:
+        """Whether a contour has that name, or goes on after it as `oncomesh image mask` allows."""
+        name = re.compile(re.escape(roi.strip()) + r"([_. -].*)?", re.IGNORECASE)
+        return any(name.fullmatch(contour.strip()) for contour in self.contours)
+
 
 @dataclass
 class Sources:
@@ -88,7 +93,7 @@ def read(data: Path, roi: str) -> Sources:
         sources.patients[name] = _read_node(folder, sources)
     wanted = {*sources.modalities, "RTSTRUCT"}
     for name, patients in sources.patients.items():
-        fit = sum(wanted <= patient.modalities and roi in patient.contours for patient in patients.values())
+        fit = sum(wanted <= patient.modalities and patient.has_contour(roi) for patient in patients.values())
         if fit < 2:
             raise Unfit(f"{name} has {len(patients)} patients, and {fit} of them have {', '.join(sorted(wanted))} with a "
                         f"contour named {roi}; two are the least (--roi names another contour)")
