@@ -309,6 +309,11 @@ def test_an_error_carries_its_reason_and_the_way_out(mesh: oncomesh.Mesh) -> Non
         mesh.permit("permit-2")
 
 
+def test_a_site_that_does_not_do_it_says_so(mesh: oncomesh.Mesh) -> None:
+    with pytest.raises(oncomesh.MeshError, match="METHOD_UNKNOWN: the site of this context"):
+        mesh.withdraw_request("request-1")
+
+
 def test_one_token_serves_until_it_ends(mesh: oncomesh.Mesh, hub: Hub) -> None:
     for _ in range(3):
         assert mesh.whoami() == ("researcher", ("researcher",))

@@ -94,6 +94,13 @@ def from_rpc(error: grpc.RpcError, endpoint: str) -> MeshError:
             f"nobody answers at {endpoint}, or its certificate does not chain to the context's CA; "
             f"is the mesh up? ({message})",
         )
+    if code == "UNIMPLEMENTED":
+        return mesh_error(
+            code,
+            "METHOD_UNKNOWN",
+            "the site of this context does not do that: datasets, counts, access and runs are the "
+            "hub's, which a context of a node's holder does not lead to",
+        )
     if code == "DEADLINE_EXCEEDED":
         return mesh_error(code, code, "no answer in time; give the call a longer timeout")
     return mesh_error(code, code, message)
