@@ -246,8 +246,11 @@ void LimitServer(grpc::ServerBuilder& builder) {
 }
 
 absl::Status ReadConfig(const std::string& path, google::protobuf::Message& config) {
-  ASSIGN_OR_RETURN(std::string json, base::ReadFile(path, 1 << 20));
-  auto status = google::protobuf::util::JsonStringToMessage(json, &config);
+  absl::StatusOr<std::string> json = base::ReadFile(path, 1 << 20);
+  if (!json.ok()) {
+    return base::Annotate(json.status(), absl::StrCat("the configuration ", path, ": "));
+  }
+  auto status = google::protobuf::util::JsonStringToMessage(*json, &config);
   if (status.ok()) return absl::OkStatus();
   return base::Error(
       absl::StatusCode::kInvalidArgument, "CONFIG_INVALID",

@@ -46,6 +46,9 @@ void CheckHelp(const std::string& command, std::set<std::string>& seen) {
   CHECK(help.status == 0);
   CHECK(absl::StrContains(help.out, "Example"));
   CHECK(absl::StrContains(help.out, "oncomesh"));
+  for (const char* common : {"--context", "-o", "--quiet"}) {
+    CHECK(absl::StrContains(help.out, common));
+  }
   seen.insert(command);
   for (const std::string& child : Subcommands(help.out)) {
     CheckHelp(command.empty() ? child : absl::StrCat(command, " ", child), seen);
@@ -71,7 +74,7 @@ std::set<std::string> Completed(const std::string& line) {
 
 }  // namespace
 
-TEST_CASE("cli: every command's help ends in an example") {
+TEST_CASE("cli: every command's help ends in an example and tells of the common options") {
   std::set<std::string> seen;
   CheckHelp("", seen);
   CHECK(seen.count("synth") == 1);
@@ -80,13 +83,97 @@ TEST_CASE("cli: every command's help ends in an example") {
 
 TEST_CASE("cli: wrong words end with status 2 and leave stdout empty") {
   for (const char* words :
-       {"", "nonsense", "synth", "synth --out x --sites a --patients none --seed 1",
+       {"",
+        "nonsense",
+        "synth",
+        "synth --out x --sites a --patients none --seed 1",
         "synth --out x --sites ../a --patients 1 --seed 1",
-        "synth --out x --sites a --patients 1 --seed 1 --modality US", "completion csh"}) {
+        "synth --out x --sites a --patients 1 --seed 1 --modality US",
+        "completion csh",
+        "synth --out x --sites a,a --patients 1 --seed 1",
+        "access decide req-1",
+        "access decide req-1 --approve --refuse",
+        "access request --datasets d --purpose p --title t --operations count --until tomorrow",
+        "audit prove ''",
+        "count 'age >='",
+        "up --dir x --nodes A",
+        "up --dir x --nodes aa,aa",
+        "deid check --in x --manifest x --source x",
+        "deid check --in x --manifest x --public-key short",
+        "deid run --in x --out x --key x --project ''",
+        "image convert --series x --out x.png",
+        "image resample --in x --out y.nii",
+        "image resample --in x --out y.nii --spacing 0,1,1",
+        "image n4 --in x --out y.nii --iterations abc",
+        "image n4 --in x --out y.nii --iterations 50x-1",
+        "image n4 --in x --out y.nii --convergence 2",
+        "image n4 --in x --out y.nii --spline-distance 0",
+        "image normalise --method zscore --in a.nii b.nii --out x --mask m.nii",
+        "image normalise --method zscore --in a/c.nii b/c.nii --out x",
+        "image normalise --method percentile --in a.nii --out x --percentiles 99,1",
+        "image prepare --in x --out x --modality CT --n4 MR",
+        "image prepare --in x --out x --spacing 0,1,1"}) {
     Outcome outcome = Shell(absl::StrCat(Program(), " ", words, " 2>/dev/null"));
     INFO(words);
     CHECK(outcome.status == 2);
     CHECK(outcome.out.empty());
+  }
+  CHECK(Shell("ls -d x 2>/dev/null").out.empty());
+}
+
+TEST_CASE("cli: a file that cannot be used is told by the option that names it, not by its path") {
+  oncomesh::testing::TemporaryFolder folder;
+  REQUIRE_OK(base::WriteFileAtomically(folder / "secret.nii", "no image"));
+  struct Case {
+    std::string words, says;
+  };
+  const std::string dir = folder.path();
+  for (const Case& wrong : std::vector<Case>{
+           {"image convert --series " + dir + "/secret --out " + dir + "/o.nii", "--series: "},
+           {"image mask --source " + dir + "/secret --roi R --series " + dir + " --out " + dir +
+                "/o.nii",
+            "--source: "},
+           {"image quality --in " + dir + "/secret.nii --mask " + dir + "/secret", "--in: "},
+           {"image normalise --method zscore --in " + dir + "/a.nii " + dir + "/secret.nii --out " +
+                dir + "/o",
+            "image 1 of --in: "},
+           {"image prepare --in " + dir + " " + dir + "/secret --out " + dir + "/o",
+            "path 2 of --in: "},
+           {"deid run --in " + dir + " --out " + dir + "/o --key " + dir + "/secret --project p",
+            "--key: "},
+           {"--context " + dir + "/x ingest " + dir + " " + dir + "/secret", "PATH 2: "}}) {
+    Outcome outcome = Shell(absl::StrCat(Program(), " --quiet ", wrong.words, " 2>&1"));
+    INFO(wrong.words << "\n" << outcome.out);
+    CHECK(outcome.status == 1);
+    CHECK(absl::StrContains(outcome.out, wrong.says));
+    CHECK_FALSE(absl::StrContains(outcome.out, "secret"));
+  }
+}
+
+TEST_CASE("a service that has no configuration says which file it looked for") {
+  for (const char* service :
+       {"access", "catalogue", "deidentification", "harmonisation", "relay", "training"}) {
+    const std::string program = Program();
+    Outcome outcome = Shell(absl::StrCat(program.substr(0, program.size() - 1), "-", service,
+                                         "' --role=node --config=/nonexistent.json 2>&1"));
+    INFO(outcome.out);
+    CHECK(outcome.status != 0);
+    CHECK(absl::StrContains(outcome.out, "FILE_NOT_FOUND: the configuration /nonexistent.json: "));
+  }
+}
+
+TEST_CASE("cli: an output that is there is called the same by every command") {
+  oncomesh::testing::TemporaryFolder folder;
+  const std::string dir = folder.path();
+  REQUIRE(Shell(absl::StrCat(Program(), " deid keygen --out ", dir, "/key")).status == 0);
+  REQUIRE_OK(base::WriteFileAtomically(folder / "o.nii", "taken"));
+  for (const std::string& words :
+       {absl::StrCat("deid keygen --out ", dir, "/key"),
+        absl::StrCat("image resample --in x --spacing 1,1,1 --out ", dir, "/o.nii")}) {
+    Outcome outcome = Shell(absl::StrCat(Program(), " ", words, " 2>&1"));
+    INFO(words << "\n" << outcome.out);
+    CHECK(outcome.status == 1);
+    CHECK(absl::StartsWith(outcome.out, "error: OUTPUT_EXISTS: "));
   }
 }
 
@@ -162,12 +249,15 @@ TEST_CASE("cli: without a context, and with one that cannot be used, it says wha
 
 TEST_CASE("cli: a signal in the middle of the work leaves no half file") {
   oncomesh::testing::TemporaryFolder folder;
-  // The pipe never ends, so the program is in the middle of the work when the signal comes.
+  // The pipe never ends, and the unfinished output is there, so the program is in the middle of the
+  // work when the signal comes.
   Outcome outcome = Shell(absl::StrCat(
-      "cd ", folder.path(), " && mkfifo in && (sleep 5 > in & ", Program(),
+      "cd ", folder.path(), " && mkfifo in && (sleep 60 > in & writer=$!; ", Program(),
       " deid keygen --out key >/dev/null; ", Program(),
-      " deid unseal in --key key --out out & sleep 0.5; kill -TERM $!; wait $!); ls -A"));
-  CHECK(outcome.out == "in\nkey\n");
+      " deid unseal in --key key --out out & program=$!; ",
+      "for i in $(seq 600); do ls -A | grep -q '^[.]part-' && break; sleep 0.05; done; ",
+      "ls -A | grep -c '^[.]part-'; kill -TERM $program; wait $program; kill $writer); ls -A"));
+  CHECK(outcome.out == "1\nin\nkey\n");
 }
 
 TEST_CASE("completion: each shell that is installed accepts its script") {

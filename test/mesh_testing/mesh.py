@@ -288,8 +288,8 @@ class Mesh:
         return self.run(who, *words, allow=allow).document
 
     def refused(self, who: str | None, *words: str) -> str:
-        """The reason with which a command must fail."""
-        outcome = self.run(who, *words, allow=(1,))
+        """The reason with which a command must fail: refused, or of wrong words."""
+        outcome = self.run(who, *words, allow=(1, 2))
         assert outcome.reason, str(outcome)
         return outcome.reason
 

@@ -8,7 +8,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
-#include "libs/base/error.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "oncomesh/access/v1/access.grpc.pb.h"
@@ -72,8 +71,7 @@ absl::StatusOr<int64_t> ParseUntil(const std::string& text) {
     return absl::ToUnixSeconds(time) + 86399;
   }
   if (absl::ParseTime(absl::RFC3339_full, text, &time, &error)) return absl::ToUnixSeconds(time);
-  return base::Error(absl::StatusCode::kInvalidArgument, "DATE_INVALID",
-                     "--until takes a date such as 2027-12-31");
+  return WrongUsage("DATE_INVALID", "--until takes a date such as 2027-12-31");
 }
 
 }  // namespace
@@ -208,8 +206,7 @@ void AddAccessCommands(CLI::App& app, Session& session) {
         "--max-rounds 100");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       if (args->approve == args->refuse) {
-        return base::Error(absl::StatusCode::kInvalidArgument, "DECISION_NEEDED",
-                           "say --approve or --refuse");
+        return WrongUsage("DECISION_NEEDED", "say --approve or --refuse");
       }
       access::v1::DecideRequest request;
       request.set_id(args->id);

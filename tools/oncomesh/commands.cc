@@ -19,6 +19,20 @@
 #include "tools/oncomesh/synth_commands.h"
 
 namespace oncomesh::cli {
+namespace {
+
+// The options of the program stand in the help of the program only; every other one says so.
+void TellOfCommon(CLI::App& command) {
+  command.footer(
+      "Common to every command: --context FILE, -o text|json, --quiet; see oncomesh "
+      "--help\n\n" +
+      command.get_footer());
+  for (CLI::App* child : command.get_subcommands([](CLI::App*) { return true; })) {
+    TellOfCommon(*child);
+  }
+}
+
+}  // namespace
 
 void AddCommands(CLI::App& app, Session& session) {
   app.footer("Example: oncomesh up --dir /tmp/mesh --detach");
@@ -38,6 +52,7 @@ void AddCommands(CLI::App& app, Session& session) {
   AddSynthCommands(app, session);
   AddNamesCommand(app, session);
   AddCompletionCommands(app, session);
+  for (CLI::App* child : app.get_subcommands([](CLI::App*) { return true; })) TellOfCommon(*child);
 }
 
 }  // namespace oncomesh::cli

@@ -35,19 +35,6 @@ struct Options {
   bool force = false;
 };
 
-absl::Status Refuse(absl::string_view reason, absl::string_view message) {
-  return base::Error(absl::StatusCode::kFailedPrecondition, reason, message);
-}
-
-// A file that exists is left alone without --force.
-absl::Status WriteNew(const std::string& path, absl::string_view content, unsigned mode,
-                      bool force) {
-  absl::Status status = base::WriteFileAtomically(path, content, mode, force);
-  if (base::ReasonOf(status) != "FILE_EXISTS") return status;
-  return base::Error(absl::StatusCode::kAlreadyExists, "OUTPUT_EXISTS",
-                     "the output is there already; choose another name or use --force");
-}
-
 // The key that a project's manifests are verified with, as the manifest has it.
 std::string PublicKeyOf(const deidentification::Keys& keys) {
   return crypto::Base64Url(deidentification::ManifestKey(keys).Public().Raw());
@@ -55,7 +42,7 @@ std::string PublicKeyOf(const deidentification::Keys& keys) {
 
 absl::StatusOr<int> Keygen(const Session& session, const Options& options) {
   std::string content = deidentification::NewKeyFile(base::SystemRandom::Get());
-  RETURN_IF_ERROR(WriteNew(options.out, content, 0600, options.force));
+  RETURN_IF_ERROR(base::WriteFileAtomically(options.out, content, 0600, options.force));
   ASSIGN_OR_RETURN(std::string key, deidentification::ReadKeyFile(options.out));
   const deidentification::Keys keys(key);
   const std::string id = keys.KeyId(), public_key = PublicKeyOf(keys);
@@ -69,10 +56,16 @@ absl::StatusOr<int> Keygen(const Session& session, const Options& options) {
   return kDone;
 }
 
+absl::StatusOr<std::string> ReadKey(const std::string& path) {
+  absl::StatusOr<std::string> key = deidentification::ReadKeyFile(path);
+  if (!key.ok()) return base::Annotate(key.status(), "--key: ");
+  return key;
+}
+
 absl::StatusOr<std::shared_ptr<Deidentifier>> MakeDeidentifier(const std::string& profile_name,
                                                                const std::string& key_path) {
   ASSIGN_OR_RETURN(deidentification::Profile profile, deidentification::LoadProfile(profile_name));
-  ASSIGN_OR_RETURN(std::string key, deidentification::ReadKeyFile(key_path));
+  ASSIGN_OR_RETURN(std::string key, ReadKey(key_path));
   return std::make_shared<Deidentifier>(profile, key);
 }
 
@@ -102,7 +95,9 @@ json ReportJson(const deidentification::FolderRunReport& report, double seconds)
   if (report.tables > 0) {
     out["tables"] = {{"read", report.tables},
                      {"rowsRead", report.rows_read},
-                     {"rowsReleased", report.rows_released}};
+                     {"rowsReleased", report.rows_released},
+                     {"patients", report.table_patients},
+                     {"patientsWithObjects", report.patients_in_both}};
   }
   return out;
 }
@@ -115,6 +110,14 @@ std::string ReportText(const deidentification::FolderRunReport& report, double s
   if (report.tables > 0) {
     absl::StrAppend(&out, report.tables, " clinical tables: ", report.rows_released, " of ",
                     report.rows_read, " rows released\n");
+    // Said only where images are there to be met.
+    if (report.patients > 0 && report.patients_in_both < report.table_patients) {
+      absl::StrAppend(&out, report.table_patients - report.patients_in_both, " of ",
+                      report.table_patients,
+                      " patients of the tables have no object here; when the objects name an "
+                      "issuer of the patient identifier, the tables must name it too "
+                      "(issuer_of_patient_id), or the profile (homeIssuer)\n");
+    }
   }
   std::map<std::string, uint64_t> reasons;
   for (const auto& entry : report.quarantine) ++reasons[entry.reason];
@@ -127,11 +130,11 @@ std::string ReportText(const deidentification::FolderRunReport& report, double s
 }
 
 absl::StatusOr<int> RunDeid(const Session& session, const Options& options) {
+  if (options.project.empty() || options.project.size() > 128) {
+    return WrongUsage("PROJECT_INVALID", "the project's name must have 1 to 128 characters");
+  }
   ASSIGN_OR_RETURN(std::shared_ptr<Deidentifier> deidentifier,
                    MakeDeidentifier(options.profile, options.key));
-  if (options.project.empty() || options.project.size() > 128) {
-    return Refuse("PROJECT_INVALID", "the project's name must have 1 to 128 characters");
-  }
   // Said before the work, not after it.
   if (!options.manifest.empty() && !options.force &&
       base::ReadFile(options.manifest, 1).status().code() != absl::StatusCode::kNotFound) {
@@ -147,8 +150,9 @@ absl::StatusOr<int> RunDeid(const Session& session, const Options& options) {
   run.overwrite = options.force;
   run.jobs = options.jobs > 0 ? options.jobs
                               : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  ASSIGN_OR_RETURN(std::vector<std::string> files, deidentification::ListInputs(options.in));
-  auto progress = std::make_unique<Progress>(session, "de-identified", "files", files.size());
+  absl::StatusOr<std::vector<std::string>> files = deidentification::ListInputs(options.in);
+  if (!files.ok()) return base::Annotate(files.status(), "--in: ");
+  auto progress = std::make_unique<Progress>(session, "de-identified", "files", files->size());
   run.progress = [&](uint64_t count, uint64_t bytes) { progress->Advance(count, bytes); };
   run.cancelled = [] { return InterruptGuard::Interrupted(); };
   InterruptGuard guard;
@@ -158,7 +162,7 @@ absl::StatusOr<int> RunDeid(const Session& session, const Options& options) {
   if (run.with_manifest) {
     std::string manifest = deidentification::WriteManifest(
         std::move(report.manifest), deidentification::ManifestKey(deidentifier->project_keys()));
-    RETURN_IF_ERROR(WriteNew(options.manifest, manifest, 0644, options.force));
+    RETURN_IF_ERROR(base::WriteFileAtomically(options.manifest, manifest, 0644, options.force));
   }
   double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
@@ -178,20 +182,20 @@ absl::StatusOr<int> RunDeid(const Session& session, const Options& options) {
 absl::StatusOr<int> Check(const Session& session, const Options& options) {
   std::shared_ptr<Deidentifier> deidentifier;
   if (!options.source.empty() && options.key.empty()) {
-    return Refuse("KEY_NEEDED", "--source needs the project's key: --key KEY");
+    return WrongUsage("KEY_NEEDED", "--source needs the project's key: --key KEY");
   }
   deidentification::ReleaseCheckOptions check;
-  if (!options.key.empty()) {
-    ASSIGN_OR_RETURN(deidentifier, MakeDeidentifier(options.profile, options.key));
-    check.deidentifier = deidentifier.get();
-  }
   if (!options.public_key.empty()) {
     absl::StatusOr<std::string> raw = crypto::Base64UrlDecode(options.public_key);
     if (!raw.ok() || raw->size() != 32) {
-      return base::Error(absl::StatusCode::kInvalidArgument, "PUBLIC_KEY_INVALID",
-                         "--public-key is 32 bytes in base64url, as `oncomesh deid run` prints it");
+      return WrongUsage("PUBLIC_KEY_INVALID",
+                        "--public-key is 32 bytes in base64url, as `oncomesh deid run` prints it");
     }
     check.public_key = *raw;
+  }
+  if (!options.key.empty()) {
+    ASSIGN_OR_RETURN(deidentifier, MakeDeidentifier(options.profile, options.key));
+    check.deidentifier = deidentifier.get();
   }
   check.folder = options.folder;
   check.manifest_path = options.manifest;
@@ -233,8 +237,9 @@ absl::StatusOr<int> Check(const Session& session, const Options& options) {
   if (!report.findings.empty()) text += Table(rows);
   session.Print(document, text);
   if (!report.findings.empty()) {
-    return Refuse("RELEASE_NOT_CLEAN",
-                  absl::StrCat(report.findings.size(), " findings; do not pass this folder on"));
+    return base::Error(
+        absl::StatusCode::kFailedPrecondition, "RELEASE_NOT_CLEAN",
+        absl::StrCat(report.findings.size(), " findings; do not pass this folder on"));
   }
   return kDone;
 }
@@ -278,20 +283,19 @@ absl::StatusOr<int> Show(const Session& session, const Options& options) {
 }
 
 absl::StatusOr<int> Unseal(const Session& session, const Options& options) {
-  ASSIGN_OR_RETURN(std::string key, deidentification::ReadKeyFile(options.key));
+  ASSIGN_OR_RETURN(std::string key, ReadKey(options.key));
   ASSIGN_OR_RETURN(base::AtomicFile file, base::AtomicFile::Create(options.out, 0600));
   uint64_t bytes = 0;
-  RETURN_IF_ERROR(deidentification::UnsealFile(
-      options.file, deidentification::Keys(key).QuarantineKey(), [&](absl::string_view part) {
-        bytes += part.size();
-        return file.Append(part);
-      }));
-  absl::Status status = file.Commit(options.force);
-  if (base::ReasonOf(status) == "FILE_EXISTS") {
-    return base::Error(absl::StatusCode::kAlreadyExists, "OUTPUT_EXISTS",
-                       "the output is there already; choose another name or use --force");
+  {
+    Progress progress(session, "unsealed", "bytes", 0);
+    RETURN_IF_ERROR(deidentification::UnsealFile(
+        options.file, deidentification::Keys(key).QuarantineKey(), [&](absl::string_view part) {
+          bytes += part.size();
+          progress.Advance(part.size());
+          return file.Append(part);
+        }));
   }
-  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(file.Commit(options.force));
   session.Print(json{{"bytes", bytes}}, absl::StrCat(bytes, " bytes"));
   return kDone;
 }

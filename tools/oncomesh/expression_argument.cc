@@ -8,7 +8,11 @@
 namespace oncomesh::cli {
 
 absl::StatusOr<query::v1::Expression> ExpressionArgument(const std::string& argument) {
-  if (argument.empty() || argument[0] != '@') return query::ParseText(argument);
+  if (argument.empty() || argument[0] != '@') {
+    absl::StatusOr<query::v1::Expression> parsed = query::ParseText(argument);
+    if (!parsed.ok()) return AsWrongUsage(parsed.status());
+    return parsed;
+  }
   ASSIGN_OR_RETURN(std::string json,
                    ReadNamedFile(argument.substr(1), 1 << 20, "the file of the expression"));
   return query::ParseJson(json);

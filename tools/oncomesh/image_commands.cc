@@ -39,7 +39,7 @@ std::string SizeText(const imaging::Grid& grid) {
 
 absl::StatusOr<imaging::LoadedSeries> LoadFolder(const std::string& folder,
                                                  const Session& session) {
-  ASSIGN_OR_RETURN(std::vector<std::string> paths, base::ListFiles(folder));
+  ASSIGN_OR_RETURN(std::vector<std::string> paths, ListNamedFolder(folder, "--series"));
   Progress progress(session, "reading the series", "files", paths.size());
   ASSIGN_OR_RETURN(imaging::LoadedSeries loaded, imaging::LoadSeries(paths, [&] {
                      progress.Advance(1);
@@ -122,7 +122,8 @@ struct MaskOptions {
 
 absl::StatusOr<int> Mask(const MaskOptions& options, const Session& session) {
   RETURN_IF_ERROR(CheckOutputImage(options.out, options.force));
-  ASSIGN_OR_RETURN(std::string source, base::ReadFile(options.source));
+  ASSIGN_OR_RETURN(std::string source,
+                   ReadNamedFile(options.source, uint64_t{1} << 30, "--source"));
   ASSIGN_OR_RETURN(imaging::LoadedSeries loaded, LoadFolder(options.series, session));
   ASSIGN_OR_RETURN(imaging::LoadedMask mask,
                    imaging::MaskFromObject(source, options.roi, loaded.series));
@@ -190,8 +191,11 @@ struct ResampleOptions {
 };
 
 absl::StatusOr<int> ResampleImage(const ResampleOptions& options, const Session& session) {
+  if (options.spacing.empty() && options.reference.empty()) {
+    return WrongUsage("SPACING_MISSING", "give --spacing x,y,z or --reference IMAGE");
+  }
   RETURN_IF_ERROR(CheckOutputImage(options.out, options.force));
-  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in));
+  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in, "--in"));
   ASSIGN_OR_RETURN(imaging::Interpolator interpolator,
                    imaging::ParseInterpolator(options.interpolator));
   Sidecar sidecar;
@@ -199,7 +203,7 @@ absl::StatusOr<int> ResampleImage(const ResampleOptions& options, const Session&
   ordered_json parameters;
   imaging::Grid grid;
   if (!options.reference.empty()) {
-    ASSIGN_OR_RETURN(InputImage reference, ReadInputImage(options.reference));
+    ASSIGN_OR_RETURN(InputImage reference, ReadInputImage(options.reference, "--reference"));
     grid = reference.volume.grid;
     sidecar.AddInput("reference", reference.sha256, 1, reference.history);
     parameters["grid"] = "reference";
@@ -224,11 +228,12 @@ absl::StatusOr<int> ResampleImage(const ResampleOptions& options, const Session&
 }
 
 void AddResample(CLI::App* image, Session& session) {
-  auto* command = image->add_subcommand("resample", "An image on voxels of another size");
+  auto* command = image->add_subcommand("resample", "an image on voxels of another size");
   auto options = std::make_shared<ResampleOptions>();
   command->add_option("--in", options->in, "NIfTI-1 image")->required()->type_name("X");
   command->add_option("--out", options->out, "NIfTI-1 image to write")->required()->type_name("Y");
   auto* spacing = command->add_option("--spacing", options->spacing, "mm along x, y and z")
+                      ->check(CLI::PositiveNumber)
                       ->delimiter(',')
                       ->expected(3)
                       ->type_name("x,y,z");
@@ -250,14 +255,7 @@ void AddResample(CLI::App* image, Session& session) {
   AddForce(command, options->force);
   command->footer(
       "Example: oncomesh image resample --in ct.nii.gz --out ct2.nii.gz --spacing 2,2,2");
-  OnRun(command, session, [options, &session]() -> absl::StatusOr<int> {
-    if (options->spacing.empty() && options->reference.empty()) {
-      Fail(session, base::Error(absl::StatusCode::kInvalidArgument, "SPACING_MISSING",
-                                "give --spacing x,y,z or --reference IMAGE"));
-      return kUsage;
-    }
-    return ResampleImage(*options, session);
-  });
+  OnRun(command, session, [options, &session] { return ResampleImage(*options, session); });
 }
 
 // ---- normalise
@@ -273,14 +271,16 @@ std::string BaseName(const std::string& path) { return fs::path(path).filename()
 
 absl::Status CheckNormalise(const NormaliseOptions& options) {
   if (!options.masks.empty() && options.masks.size() != options.in.size()) {
-    return base::Error(absl::StatusCode::kInvalidArgument, "MASK_COUNT",
-                       "give no mask, or one for each image in the same order");
+    return WrongUsage("MASK_COUNT", "give no mask, or one for each image in the same order");
+  }
+  if (options.percentiles[0] >= options.percentiles[1]) {
+    return WrongUsage("PERCENTILES_INVALID", "--percentiles takes the lower one first, like 1,99");
   }
   std::set<std::string> names;
   for (const std::string& path : options.in) {
     if (!names.insert(BaseName(path)).second) {
-      return base::Error(absl::StatusCode::kInvalidArgument, "OUTPUT_NAME",
-                         "two images have the same base name; their outputs would be one file");
+      return WrongUsage("OUTPUT_NAME",
+                        "two images have the same base name; their outputs would be one file");
     }
   }
   RETURN_IF_ERROR(base::MakeDirectories(options.out));
@@ -299,10 +299,12 @@ struct CaseValues {
 
 absl::StatusOr<CaseValues> ReadCase(const NormaliseOptions& options, size_t index) {
   CaseValues out;
-  ASSIGN_OR_RETURN(out.image, ReadInputImage(options.in[index]));
+  ASSIGN_OR_RETURN(out.image, ReadInputImage(options.in[index],
+                                             WhichOf(index, options.in.size(), "image", "--in")));
   std::optional<InputImage> mask;
   if (!options.masks.empty()) {
-    ASSIGN_OR_RETURN(mask, ReadInputImage(options.masks[index]));
+    ASSIGN_OR_RETURN(mask, ReadInputImage(options.masks[index],
+                                          WhichOf(index, options.masks.size(), "mask", "--mask")));
     out.mask_sha256 = mask->sha256;
     out.mask_history = mask->history;
   }
@@ -318,7 +320,7 @@ absl::StatusOr<std::optional<imaging::NormalisationModel>> ReadModel(
   if (path.empty() || !fs::exists(path, error)) {
     return std::optional<imaging::NormalisationModel>();
   }
-  ASSIGN_OR_RETURN(std::string text, base::ReadFile(path, 1 << 20));
+  ASSIGN_OR_RETURN(std::string text, ReadNamedFile(path, 1 << 20, "--model"));
   ASSIGN_OR_RETURN(imaging::NormalisationModel model, imaging::ParseNormalisationModel(text));
   if (model.method != method) {
     return base::Error(absl::StatusCode::kInvalidArgument, "MODEL_OTHER_METHOD",
@@ -349,7 +351,7 @@ absl::StatusOr<int> Normalise(const NormaliseOptions& options, const Session& se
   }
   json images = json::array();
   std::vector<std::vector<std::string>> rows = {{"IMAGE", "SHIFT", "SCALE"}};
-  Progress progress(session, "normalising", "images", options.in.size());
+  auto progress = std::make_unique<Progress>(session, "normalising", "images", options.in.size());
   for (size_t i = 0; i < options.in.size(); ++i) {
     ASSIGN_OR_RETURN(CaseValues one, ReadCase(options, i));
     imaging::NormalisationModel model;
@@ -378,14 +380,15 @@ absl::StatusOr<int> Normalise(const NormaliseOptions& options, const Session& se
         {{"index", i}, {"sha256", digest}, {"shift", model.shift}, {"scale", model.scale}});
     rows.push_back({absl::StrCat(i + 1), absl::StrFormat("%.6g", model.shift),
                     absl::StrFormat("%.6g", model.scale)});
-    progress.Advance(1);
+    progress->Advance(1);
   }
+  progress.reset();  // its last line stands before the result
   session.Print({{"method", options.method}, {"images", images}}, Table(rows));
   return kDone;
 }
 
 void AddNormalise(CLI::App* image, Session& session) {
-  auto* command = image->add_subcommand("normalise", "Bring intensities to a common scale");
+  auto* command = image->add_subcommand("normalise", "bring intensities to a common scale");
   auto options = std::make_shared<NormaliseOptions>();
   command
       ->add_option("--method", options->method,
@@ -407,6 +410,8 @@ void AddNormalise(CLI::App* image, Session& session) {
   command->add_option("--percentiles", options->percentiles, "of method percentile: become 0 and 1")
       ->delimiter(',')
       ->expected(2)
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str()
       ->type_name("LOW,HIGH");
   AddForce(command, options->force);
   command->footer(
@@ -430,10 +435,10 @@ json MomentsJson(const imaging::Moments& moments) {
 }
 
 absl::StatusOr<int> AssessImage(const QualityOptions& options, const Session& session) {
-  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in));
+  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in, "--in"));
   std::optional<InputImage> mask;
   if (!options.mask.empty()) {
-    ASSIGN_OR_RETURN(mask, ReadInputImage(options.mask));
+    ASSIGN_OR_RETURN(mask, ReadInputImage(options.mask, "--mask"));
   }
   ASSIGN_OR_RETURN(imaging::Quality quality,
                    imaging::AssessQuality(input.volume, mask ? &mask->volume : nullptr));
@@ -468,7 +473,7 @@ absl::StatusOr<int> AssessImage(const QualityOptions& options, const Session& se
 }
 
 void AddQuality(CLI::App* image, Session& session) {
-  auto* command = image->add_subcommand("quality", "Quality figures of an image");
+  auto* command = image->add_subcommand("quality", "quality figures of an image");
   auto options = std::make_shared<QualityOptions>();
   command->add_option("--in", options->in, "NIfTI-1 image")->required()->type_name("X");
   command->add_option("--mask", options->mask, "the object; default: above Otsu's threshold")
@@ -480,7 +485,7 @@ void AddQuality(CLI::App* image, Session& session) {
 }  // namespace
 
 void AddImageCommands(CLI::App& app, Session& session) {
-  auto* image = app.add_subcommand("image", "Convert, mask, resample and normalise images");
+  auto* image = app.add_subcommand("image", "convert, mask, resample and normalise images");
   image->require_subcommand(1);
   image->footer("Example: oncomesh image convert --series CT/image --out ct.nii.gz");
   AddConvert(image, session);

@@ -4,11 +4,13 @@
 #include <filesystem>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "tools/oncomesh/interrupt.h"
+#include "tools/oncomesh/session.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -19,23 +21,35 @@ constexpr uint64_t kMaxImage = uint64_t{8} << 30;
 
 }  // namespace
 
-absl::StatusOr<InputImage> ReadInputImage(const std::string& path) {
-  ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path, kMaxImage));
+absl::StatusOr<InputImage> ReadInputImage(const std::string& path, absl::string_view what) {
+  ASSIGN_OR_RETURN(std::string bytes, ReadNamedFile(path, kMaxImage, what));
   InputImage out;
-  ASSIGN_OR_RETURN(out.volume, imaging::DecodeNifti(bytes));
+  absl::StatusOr<imaging::Volume> volume = imaging::DecodeNifti(bytes);
+  if (!volume.ok()) return base::Annotate(volume.status(), absl::StrCat(what, ": "));
+  out.volume = *std::move(volume);
   out.sha256 = crypto::Sha256Hex(bytes);
   out.history = imaging::ReadSidecar(path, out.sha256);
   return out;
 }
 
+absl::StatusOr<std::vector<std::string>> ListNamedFolder(const std::string& path,
+                                                         absl::string_view what) {
+  absl::StatusOr<std::vector<std::string>> files = base::ListFiles(path);
+  if (!files.ok()) return base::Annotate(files.status(), absl::StrCat(what, ": "));
+  return files;
+}
+
+std::string WhichOf(size_t index, size_t count, absl::string_view noun, absl::string_view option) {
+  return count == 1 ? std::string(option) : absl::StrCat(noun, " ", index + 1, " of ", option);
+}
+
 absl::Status CheckOutputImage(const std::string& path, bool force) {
   if (!absl::EndsWith(path, ".nii") && !absl::EndsWith(path, ".nii.gz")) {
-    return base::Error(absl::StatusCode::kInvalidArgument, "OUTPUT_NAME",
-                       "an image's name must end with .nii or .nii.gz");
+    return WrongUsage("OUTPUT_NAME", "an image's name must end with .nii or .nii.gz");
   }
   std::error_code error;
   if (!force && (fs::exists(path, error) || fs::exists(imaging::SidecarPath(path), error))) {
-    return base::Error(absl::StatusCode::kAlreadyExists, "FILE_EXISTS",
+    return base::Error(absl::StatusCode::kAlreadyExists, "OUTPUT_EXISTS",
                        "the output or its sidecar exists already; give another name, or --force");
   }
   fs::path folder = fs::path(path).parent_path();

@@ -4,8 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "libs/imaging/nifti.h"
 #include "libs/imaging/sidecar.h"
 #include "libs/imaging/volume.h"
@@ -18,11 +20,21 @@ struct InputImage {
   nlohmann::ordered_json history;  // its sidecar, or null
 };
 
+// `what` is where the person has named it ("--mask", "image 2 of --in"): errors begin with it, and
+// never hold the path.
 // Errors: as base::ReadFile and imaging::DecodeNifti.
-absl::StatusOr<InputImage> ReadInputImage(const std::string& path);
+absl::StatusOr<InputImage> ReadInputImage(const std::string& path, absl::string_view what);
+
+// Every file of a folder that was named with `what`, in order of their paths.
+// Errors: as base::ListFiles, the message beginning with `what`.
+absl::StatusOr<std::vector<std::string>> ListNamedFolder(const std::string& path,
+                                                         absl::string_view what);
+
+// "image 2 of --in" of the second; "--in" when there is one only.
+std::string WhichOf(size_t index, size_t count, absl::string_view noun, absl::string_view option);
 
 // Refuses a name that is neither .nii nor .nii.gz, and one that is taken unless `force`: before the
-// work is done. Errors: INVALID_ARGUMENT (OUTPUT_NAME), ALREADY_EXISTS (FILE_EXISTS), NOT_FOUND
+// work is done. Errors: wrong usage (OUTPUT_NAME), ALREADY_EXISTS (OUTPUT_EXISTS), NOT_FOUND
 // (OUTPUT_FOLDER) when the folder is not there.
 absl::Status CheckOutputImage(const std::string& path, bool force);
 

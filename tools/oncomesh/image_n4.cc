@@ -87,9 +87,11 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
   options.n4.iterations.clear();
   for (absl::string_view part : absl::StrSplit(options.iterations, absl::ByAnyChar("x,"))) {
     int count = 0;
-    if (!absl::SimpleAtoi(part, &count)) {
-      return base::Error(absl::StatusCode::kInvalidArgument, "N4_OPTIONS",
-                         "--iterations has one number per level, like 50x50x50x50");
+    if (!absl::SimpleAtoi(part, &count) || count < 0 || count > 10'000 ||
+        options.n4.iterations.size() == 8) {
+      return WrongUsage("N4_OPTIONS",
+                        "--iterations has one number of 0 to 10,000 for each of at most 8 levels, "
+                        "like 50x50x50x50");
     }
     options.n4.iterations.push_back(count);
   }
@@ -97,7 +99,7 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
   if (!options.bias_field.empty()) {
     RETURN_IF_ERROR(CheckOutputImage(options.bias_field, options.force));
   }
-  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in));
+  ASSIGN_OR_RETURN(InputImage input, ReadInputImage(options.in, "--in"));
   if (const std::string modality = ModalityOf(input.history);
       !modality.empty() && modality != "MR") {
     session.Say(absl::StrCat("by its record the image is ", modality,
@@ -107,7 +109,7 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
   sidecar.AddInput("image", input.sha256, 1, input.history);
   std::optional<InputImage> mask;
   if (!options.mask.empty()) {
-    ASSIGN_OR_RETURN(mask, ReadInputImage(options.mask));
+    ASSIGN_OR_RETURN(mask, ReadInputImage(options.mask, "--mask"));
     sidecar.AddInput("mask", mask->sha256, 1, mask->history);
   }
   ordered_json parameters = {{"engine", options.engine},
@@ -146,7 +148,7 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
 }  // namespace
 
 void AddImageN4(CLI::App* image, Session& session) {
-  auto* command = image->add_subcommand("n4", "Correct the bias field of an MR image");
+  auto* command = image->add_subcommand("n4", "correct the bias field of an MR image");
   auto options = std::make_shared<Options>();
   command->add_option("--in", options->in, "NIfTI-1 image")->required()->type_name("X");
   command->add_option("--out", options->out, "NIfTI-1 image to write")->required()->type_name("Y");
@@ -161,13 +163,14 @@ void AddImageN4(CLI::App* image, Session& session) {
       ->capture_default_str();
   auto* distance = command->add_option("--spline-distance", options->n4.spline_distance_mm,
                                        "mm between knots at the first level");
-  distance->type_name("MM");
+  distance->type_name("MM")->check(CLI::Range(1.0, 10'000.0));
   command->add_option("--control-points", options->n4.control_points, "per axis at the first level")
       ->check(CLI::Range(4, 128))
       ->capture_default_str()
       ->type_name("N")
       ->excludes(distance);
   command->add_option("--convergence", options->n4.convergence, "threshold at which a level ends")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--engine", options->engine, "what computes it: itk (fast: not yet here)")
       ->check(CLI::IsMember({"fast", "itk"}))

@@ -79,13 +79,17 @@ absl::Status RemoveEarlier(const Options& options) {
 }
 
 absl::StatusOr<int> Run(const Options& options, const Session& session) {
-  ASSIGN_OR_RETURN(CasePlan plan, PlanOf(options));
+  absl::StatusOr<CasePlan> planned = PlanOf(options);
+  if (!planned.ok()) return AsWrongUsage(planned.status());
+  const CasePlan plan = *std::move(planned);
   RETURN_IF_ERROR(base::MakeDirectories(options.out));
   auto path = [&](absl::string_view name) { return OutputPath(options, name); };
   for (const char* name : kOutputs) RETURN_IF_ERROR(CheckOutputImage(path(name), options.force));
   std::vector<std::string> files;
+  size_t index = 0;
   for (const std::string& place : options.in) {
-    ASSIGN_OR_RETURN(std::vector<std::string> some, base::ListFiles(place));
+    ASSIGN_OR_RETURN(std::vector<std::string> some,
+                     ListNamedFolder(place, WhichOf(index++, options.in.size(), "path", "--in")));
     files.insert(files.end(), some.begin(), some.end());
   }
   PreparedCase prepared;
@@ -133,7 +137,7 @@ absl::StatusOr<int> Run(const Options& options, const Session& session) {
 
 void AddImagePrepare(CLI::App* image, Session& session) {
   auto* command = image->add_subcommand(
-      "prepare", "A patient's files to volumes on one grid, as a node prepares them for training");
+      "prepare", "a patient's files to volumes on one grid, as a node prepares them for training");
   auto options = std::make_shared<Options>();
   command->add_option("--in", options->in, "folders or files of one patient, in any order")
       ->required()

@@ -36,8 +36,7 @@ int main(int argc, char** argv) {
       return oncomesh::cli::kDone;
     }
     if (oncomesh::cli::WantsJson(words)) session.format_ = "json";
-    oncomesh::cli::Fail(session, oncomesh::cli::UsageError(app, words, error));
-    return oncomesh::cli::kUsage;
+    return oncomesh::cli::Fail(session, oncomesh::cli::UsageError(app, words, error));
   }
   return session.exit_status_;
 }

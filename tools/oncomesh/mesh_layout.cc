@@ -18,6 +18,7 @@
 #include "libs/base/names.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
+#include "tools/oncomesh/session.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -155,10 +156,10 @@ absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::s
   std::set<std::string> seen;
   for (const std::string& node : nodes) {
     if (!MayBeNode(node) || !seen.insert(node).second) {
-      return base::Error(absl::StatusCode::kInvalidArgument, "NODE_NAME_INVALID",
-                         absl::StrCat("'", node,
-                                      "' cannot be a node: names have 2 to 32 characters "
-                                      "of a-z, 0-9 and '-', start with a letter, and stand once"));
+      return WrongUsage("NODE_NAME_INVALID",
+                        absl::StrCat("'", node,
+                                     "' cannot be a node: names have 2 to 32 characters "
+                                     "of a-z, 0-9 and '-', start with a letter, and stand once"));
     }
   }
   mesh.nodes = nodes;

@@ -44,7 +44,8 @@ void AddNodeCommands(CLI::App& app, Session& session) {
     CLI::App* command = node->add_subcommand("invite", "a one-time token with which a node enrols");
     command->add_option("NAME", args->name, "2 to 32 of a-z, 0-9, '-'")->required();
     command->add_option("--hours", args->hours, "how long the token is good")
-        ->check(CLI::Range(1, 168));
+        ->check(CLI::Range(1, 168))
+        ->capture_default_str();
     command->footer("Example: oncomesh node invite lisbon > invitation");
     OnRun(command, session, [args, &session]() -> absl::StatusOr<int> {
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));

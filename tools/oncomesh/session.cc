@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -17,6 +18,9 @@
 
 namespace oncomesh::cli {
 namespace {
+
+// The payload that says that the words were wrong.
+constexpr char kUsageUrl[] = "oncomesh.cli/usage";
 
 double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -163,7 +167,7 @@ absl::Status Explain(const absl::Status& status) {
                      status.message(), ")"));
   }
   if (reason == "FILE_EXISTS") {
-    return base::Error(absl::StatusCode::kAlreadyExists, reason,
+    return base::Error(absl::StatusCode::kAlreadyExists, "OUTPUT_EXISTS",
                        "the output is there already; choose another name, or use --force");
   }
   if (status.code() == absl::StatusCode::kDeadlineExceeded && reason.empty()) {
@@ -174,6 +178,15 @@ absl::Status Explain(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::Status WrongUsage(absl::string_view reason, absl::string_view message) {
+  return AsWrongUsage(base::Error(absl::StatusCode::kInvalidArgument, reason, message));
+}
+
+absl::Status AsWrongUsage(absl::Status status) {
+  status.SetPayload(kUsageUrl, absl::Cord());
+  return status;
+}
 
 std::string Printable(absl::string_view text) {
   std::string out = nlohmann::json(std::string(text))
@@ -200,7 +213,7 @@ int Fail(const Session& session, const absl::Status& status) {
         -1, ' ', false, nlohmann::json::error_handler_t::replace);
     absl::FPrintF(stderr, "%s\n", text);
   }
-  return kFailed;
+  return status.GetPayload(kUsageUrl).has_value() ? kUsage : kFailed;
 }
 
 void OnRun(CLI::App* command, Session& session, std::function<absl::StatusOr<int>()> action) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every command of the `oncomesh` program shares: output format, progress, context and the
-// way it ends. cli.md of the design is its contract.
+// way it ends. doc/cli.md is the contract.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -77,16 +77,22 @@ class Progress {
 };
 
 // Gives `command` its action. The action returns the exit status, or an error that is printed as
-// `error: <REASON>: <message>` (and as JSON on stderr with -o json) and ends with status 1.
+// `error: <REASON>: <message>` (and as JSON on stderr with -o json) and ends as Fail says.
 void OnRun(CLI::App* command, Session& session, std::function<absl::StatusOr<int>()> action);
+
+// An error of the words themselves: what is wrong with them before anything is opened or asked, and
+// will be wrong wherever the command runs. It is INVALID_ARGUMENT and ends the program with kUsage.
+absl::Status WrongUsage(absl::string_view reason, absl::string_view message);
+// `status`, of a library that was given nothing but the words, as such an error. OK stays OK.
+absl::Status AsWrongUsage(absl::Status status);
 
 // A file that somebody has named and that holds nothing of a patient; `what` is what the person
 // takes it for ("the plan"). Errors: as base::ReadFile, the message beginning with `what`.
 absl::StatusOr<std::string> ReadNamedFile(const std::string& path, uint64_t limit,
                                           absl::string_view what);
 
-// Prints an error in the contract's form and returns kFailed. Bytes of a message that are no
-// printable text are shown as '?'.
+// Prints an error in the contract's form and returns kFailed, or kUsage for one of WrongUsage.
+// Bytes of a message that are no printable text are shown as '?'.
 int Fail(const Session& session, const absl::Status& status);
 
 // The text as one line of UTF-8 without control characters: what other people wrote may neither

@@ -34,20 +34,28 @@ struct Options {
   bool force = false;
 };
 
-// Removes the unfinished work, however the command ends.
+// Removes the unfinished work below `out`, however the command ends, and `out` itself when it was
+// made for nothing.
 class PartialFolder {
  public:
-  explicit PartialFolder(std::string path) : path_(std::move(path)) {}
+  explicit PartialFolder(const std::string& out)
+      : out_(out), path_(absl::StrCat(out, "/", kPartial)) {
+    std::error_code ignored;
+    made_ = !fs::exists(out_, ignored);
+    fs::remove_all(path_, ignored);
+  }
   ~PartialFolder() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
+    if (made_) fs::remove(out_, ignored);  // stays when something is in it
   }
   PartialFolder(const PartialFolder&) = delete;
   PartialFolder& operator=(const PartialFolder&) = delete;
   const std::string& path() const { return path_; }
 
  private:
-  std::string path_;
+  std::string out_, path_;
+  bool made_;
 };
 
 absl::Status DiskStatus(const std::error_code& error, absl::string_view what) {
@@ -135,14 +143,12 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
                                       : name == "MR" ? phantom::Modality::kMr
                                                      : phantom::Modality::kPt);
   }
-  RETURN_IF_ERROR(phantom::Check(options.plan));
+  if (absl::Status plan = phantom::Check(options.plan); !plan.ok()) return AsWrongUsage(plan);
   std::set<std::string> earlier = EarlierSites(options.out);
   RETURN_IF_ERROR(CheckOutput(options, earlier));
 
   InterruptGuard guard;
-  PartialFolder partial(absl::StrCat(options.out, "/", kPartial));
-  std::error_code error;
-  fs::remove_all(partial.path(), error);
+  PartialFolder partial(options.out);
   uint64_t total = 0;
   for (const std::string& site : options.plan.sites) {
     total += phantom::CountFiles(options.plan, site);
@@ -191,7 +197,7 @@ absl::StatusOr<int> Run(Options options, const Session& session) {
 
 void AddSynthCommands(CLI::App& app, Session& session) {
   auto* synth = app.add_subcommand(
-      "synth", "Write identified phantom studies: images, tumour contours, clinical table");
+      "synth", "write identified phantom studies: images, tumour contours, clinical table");
   auto options = std::make_shared<Options>();
   synth->add_option("--out", options->out, "folder to write, one folder per site in it")
       ->required()

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "libs/base/error.h"
+#include "tools/oncomesh/session.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -145,7 +145,7 @@ absl::Status UsageError(const CLI::App& app, const std::vector<std::string>& wor
   Place place = Follow(app, words);
   const std::string help = absl::StrCat("; see: ", place.path, " --help");
   auto wrong = [](absl::string_view reason, const std::string& message) {
-    return base::Error(absl::StatusCode::kInvalidArgument, reason, message);
+    return WrongUsage(reason, message);
   };
   const std::vector<std::string> commands = Commands(*place.app);
   if (!place.command.empty()) {
