@@ -15,6 +15,7 @@
 #include "tools/oncomesh/names.h"
 #include "tools/oncomesh/permit_argument.h"
 #include "tools/oncomesh/proto_json.h"
+#include "tools/oncomesh/waiting.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -122,7 +123,8 @@ void AddCountCommands(CLI::App& app, Session& session) {
                    "for nodes that count only under a permit: its id, or a file with it")
       ->type_name(kNameOfPermit);
   command->add_option("--timeout", args->timeout, "seconds to wait for the nodes")
-      ->check(CLI::Range(1, 300));
+      ->check(CLI::Range(1, 300))
+      ->capture_default_str();
   command->footer(
       "Example: oncomesh count 'modality = \"MR\" and (sex = \"F\" or not age < 50)' --by "
       "manufacturer\n"
@@ -139,8 +141,10 @@ void AddCountCommands(CLI::App& app, Session& session) {
       ASSIGN_OR_RETURN(permit, PermitArgument(channel, args->permit));
     }
     auto stub = CatalogueService::NewStub(channel);
+    auto waiting = std::make_unique<Waiting>(session, "waiting for the nodes");
     ASSIGN_OR_RETURN(CountResponse response, Call(*stub, &CatalogueService::Stub::Count, request,
                                                   absl::Seconds(args->timeout), permit));
+    waiting.reset();
     session.Print(ToDocument(response), ToText(response));
     bool whole = !response.nodes().empty();
     for (const auto& node : response.nodes()) {

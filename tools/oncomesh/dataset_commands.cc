@@ -12,7 +12,9 @@
 #include "tools/oncomesh/dataset_text.h"
 #include "tools/oncomesh/expression_argument.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/index_sync.h"
 #include "tools/oncomesh/names.h"
+#include "tools/oncomesh/waiting.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -60,11 +62,11 @@ void AddDatasetCommands(CLI::App& app, Session& session) {
       request.set_request_id(base::NewId("create-"));
       ASSIGN_OR_RETURN(auto channel, OpenFrontDoor(session));
       auto stub = NodeCatalogueService::NewStub(channel);
+      auto waiting = std::make_unique<Waiting>(session, "freezing the version");
       // What was sent just before is to be in it.
-      ASSIGN_OR_RETURN(auto synced, Call(*stub, &Stub::SyncIndex, catalogue::v1::SyncIndexRequest(),
-                                         kFreezeTimeout));
-      (void)synced;
+      RETURN_IF_ERROR(SyncIndex(*stub).status());
       ASSIGN_OR_RETURN(auto response, Call(*stub, &Stub::CreateDataset, request, kFreezeTimeout));
+      waiting.reset();
       session.Print(DatasetJson(response.dataset()), DatasetText(response.dataset()));
       return kDone;
     });

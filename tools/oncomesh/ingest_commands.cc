@@ -22,9 +22,11 @@
 #include "libs/crypto/digest.h"
 #include "oncomesh/deidentification/v1/deidentification.grpc.pb.h"
 #include "tools/oncomesh/front_door.h"
+#include "tools/oncomesh/index_sync.h"
 #include "tools/oncomesh/names.h"
 #include "tools/oncomesh/proto_json.h"
 #include "tools/oncomesh/quarantine_advice.h"
+#include "tools/oncomesh/waiting.h"
 
 namespace oncomesh::cli {
 namespace {
@@ -62,7 +64,9 @@ std::vector<std::string> FilesOf(const std::vector<std::string>& paths, absl::St
   for (const std::string& path : paths) {
     absl::StatusOr<std::vector<std::string>> files = base::ListFiles(path);
     if (!files.ok()) {
-      status = files.status();
+      status = base::Annotate(
+          files.status(),
+          paths.size() == 1 ? "PATH: " : absl::StrCat("PATH ", &path - paths.data() + 1, ": "));
       return out;
     }
     out.insert(out.end(), files->begin(), files->end());
@@ -315,7 +319,8 @@ void AddIngestCommands(CLI::App& app, Session& session) {
                       "folder for the node's signed manifests of what came of the files");
   command->footer(
       "Example: oncomesh ingest /data/outbox/sarcoma\nQuarantined objects do not make it fail; it "
-      "ends with 3 when the node could not take some files.");
+      "ends with 3 when the node could not take some files, or could not "
+      "index yet what it took.");
   OnRun(command, session, [paths, manifests, &session]() -> absl::StatusOr<int> {
     if (!manifests->empty()) RETURN_IF_ERROR(base::MakeDirectories(*manifests, 0700));
     absl::Status listed;
@@ -347,11 +352,29 @@ void AddIngestCommands(CLI::App& app, Session& session) {
     const int64_t released = tally.objects.released + tally.tables.released;
     const int64_t quarantined = tally.objects.quarantined + tally.tables.quarantined;
     const int64_t failed = tally.objects.failed + tally.tables.failed;
-    session.Print(CountsJson(tally, seconds),
-                  absl::StrFormat("%d sent: %d released, %d in quarantine, %d failed, in %.1f s\n",
-                                  files.size(), released, quarantined, failed, seconds));
-    if (failed == 0) return kDone;
-    return failed == static_cast<int64_t>(files.size()) ? kFailed : kPartly;
+    json document = CountsJson(tally, seconds);
+    std::string text =
+        absl::StrFormat("%d sent: %d released, %d in quarantine, %d failed, in %.1f s\n",
+                        files.size(), released, quarantined, failed, seconds);
+    // What was sent can be counted when this ends. That it cannot be yet makes nothing of it
+    // undone.
+    auto catalogue = catalogue::v1::NodeCatalogueService::NewStub(channel);
+    auto waiting = std::make_unique<Waiting>(session, "indexing");
+    absl::StatusOr<catalogue::v1::IndexStatus> index = SyncIndex(*catalogue);
+    waiting.reset();
+    if (index.ok()) {
+      document["index"] = IndexJson(*index);
+      text += IndexText(*index);
+    }
+    session.Print(document, text);
+    if (!index.ok()) {
+      session.Say(absl::StrCat(
+          "the node has what was sent, but cannot count it yet; it goes on "
+          "trying by itself (",
+          base::ReasonOf(index.status()), ": ", Printable(index.status().message()), ")"));
+    }
+    if (failed == static_cast<int64_t>(files.size())) return kFailed;
+    return failed == 0 && index.ok() ? kDone : kPartly;
   });
   AddQuarantine(app, session);
 }
