@@ -35,10 +35,10 @@ def test_the_hub_knows_who_calls_and_says_what_there_is(
         assert client.dataset(name).digest == found[name].digest
         assert name in [d.name for d in client.datasets(nodes=[node])]
     # Anybody's front door is not anybody's: a holder's context leads to the node, which has no hub.
-    with oncomesh.connect(mesh.context("holder-north")) as node:
-        assert node.whoami()[1] == ("holder",)
+    with oncomesh.connect(mesh.context("holder-north")) as north:
+        assert north.whoami()[1] == ("holder",)
         with pytest.raises(oncomesh.MeshError, match="METHOD_UNKNOWN"):
-            node.datasets()
+            north.datasets()
 
 
 def test_a_listing_is_read_to_its_end(
