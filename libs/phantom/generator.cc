@@ -160,7 +160,7 @@ std::string Describe(const Plan& plan, const std::vector<SiteResult>& results) {
                      {"tumourScale", site.tumour_scale},
                      {"scanners", scanners}});
   }
-  return nlohmann::json{{"format", "oncomesh-phantom/1"}, {"seed", plan.seed}, {"sites", sites}}
+  return nlohmann::json{{"format", "oncomesh-phantom/2"}, {"seed", plan.seed}, {"sites", sites}}
              .dump(2) +
          "\n";
 }

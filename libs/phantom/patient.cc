@@ -47,6 +47,7 @@ Patient MakePatient(const Key& root, const Site& site, int number) {
 
   // Steps of 37 with a part of 0..36 drawn: never twice the same within a site.
   out.id = absl::StrCat(upper, "-", 100000 + 37 * number + draw.Integer(0, 36));
+  out.issuer = site.institution;
   out.name = absl::StrFormat("PHANTOM^%s%04d", upper, number);
   out.other_id = absl::StrFormat("SYN%09d", draw.Integer(0, 999999999));
   out.address = absl::StrCat(draw.Integer(1, 250), " Phantom Lane, Testville");
@@ -90,7 +91,7 @@ Patient MakePatient(const Key& root, const Site& site, int number) {
 std::string ClinicalTable(const std::vector<Patient>& patients) {
   std::string out =
       "patient_id,sex,birth_date,diagnosis_date,age_at_diagnosis,topography,histology,stage,grade,"
-      "free_text_note,last_follow_up,vital_status\n";
+      "free_text_note,last_follow_up,vital_status,issuer_of_patient_id\n";
   for (const Patient& patient : patients) {
     const std::string fields[] = {patient.id,
                                   std::string(1, patient.sex),
@@ -103,7 +104,8 @@ std::string ClinicalTable(const std::vector<Patient>& patients) {
                                   patient.grade,
                                   patient.note,
                                   IsoDate(patient.last_follow_up),
-                                  patient.dead ? "dead" : "alive"};
+                                  patient.dead ? "dead" : "alive",
+                                  patient.issuer};
     absl::StrAppend(
         &out,
         absl::StrJoin(fields, ",",

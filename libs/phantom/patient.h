@@ -15,8 +15,9 @@ namespace oncomesh::phantom {
 struct Patient {
   Key key{0};  // everything about this patient is drawn below it
   int number = 0;
-  std::string id;    // equals (0010,0020) and the clinical table's patient_id
-  std::string name;  // PN, obviously nobody's: "PHANTOM^NORTH0001"
+  std::string id;      // equals (0010,0020) and the clinical table's patient_id
+  std::string issuer;  // of id: (0010,0021) and the table's issuer_of_patient_id
+  std::string name;    // PN, obviously nobody's: "PHANTOM^NORTH0001"
   std::string other_id;
   std::string address;
   std::string telephone;

@@ -114,7 +114,7 @@ DataSet CommonElements(const Patient& patient, const Site& site, const Series& s
   out.Text(0x00081070, "PN", absl::StrCat("OPERATOR^", upper));
 
   out.Text(0x00100010, "PN", patient.name).Text(0x00100020, "LO", patient.id);
-  out.Text(0x00100021, "LO", site.institution);
+  out.Text(0x00100021, "LO", patient.issuer);
   out.Text(0x00100030, "DA", DicomDate(patient.birth));
   out.Text(0x00100040, "CS", std::string(1, patient.sex));
   out.Items(0x00101002,

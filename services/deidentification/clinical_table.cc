@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "libs/base/error.h"
+#include "libs/base/status_macros.h"
 #include "libs/terminology/registry.h"
 #include "services/deidentification/values.h"
 
@@ -141,6 +142,12 @@ bool NamesBirth(absl::string_view plain, const std::vector<std::string>& words) 
   return HasAny(words, {"born", "dob", "geb", "gebdat", "nac", "fnac", "ddn", "nato", "nata"});
 }
 
+// The number of one of several like columns.
+bool IsOrdinal(absl::string_view word) {
+  return word.size() <= 2 && std::all_of(word.begin(), word.end(),
+                                         [](unsigned char c) { return absl::ascii_isdigit(c); });
+}
+
 // A date of something that is known to happen to a patient: "diagnosis_date", "Date of last
 // follow-up". What a word nobody knows dates may be the birth, as in "b_date".
 bool NamesDate(const std::vector<std::string>& words) {
@@ -238,10 +245,24 @@ bool NamesDate(const std::vector<std::string>& words) {
                                                                        "post",
                                                                        "planning"};
   return std::all_of(words.begin(), words.end(), [](const std::string& word) {
-    return kEvents.count(word) > 0 || std::all_of(word.begin(), word.end(), [](unsigned char c) {
-             return absl::ascii_isdigit(c);
-           });
+    return kEvents.count(word) > 0 || IsOrdinal(word);
   });
+}
+
+// An age in years, of the patient, at something that is known to happen to one: "age at diagnosis".
+// A heading leaves as it stands, so that a word nobody knows may be anything; and an age in another
+// unit ("age_mo") could not be capped.
+bool NamesAge(const std::vector<std::string>& words) {
+  std::vector<std::string> others;
+  for (const std::string& word : words) {
+    constexpr absl::string_view kWords[] = {"age",      "in",      "years",   "year",
+                                            "yrs",      "yr",      "y",       "patient",
+                                            "patients", "subject", "current", "dicom"};
+    if (std::find(std::begin(kWords), std::end(kWords), word) == std::end(kWords)) {
+      others.push_back(word);
+    }
+  }
+  return !HasAny(words, {"day", "time", "cycle"}) && NamesDate(others);
 }
 
 // The variable that is read from this column, or nullptr.
@@ -288,10 +309,7 @@ Role RoleByName(absl::string_view name, const Profile& profile) {
     return NamesDate(words) || VariableOf(name) != nullptr ? Role::kDate : Role::kDrop;
   }
   if (HasAny(words, {"age"})) {
-    // An age in another unit than years could not be capped.
-    bool other = HasAny(words, {"days", "weeks", "months", "group", "band", "range", "class",
-                                "category", "decade"});
-    return other ? Role::kDrop : Role::kAge;
+    return NamesAge(words) || VariableOf(name) != nullptr ? Role::kAge : Role::kDrop;
   }
   // A column that nobody knows may hold anything, whatever its cells look like: a telephone number
   // looks like a code and a postcode like a measurement.
@@ -456,6 +474,27 @@ absl::Status Refuse(absl::string_view reason, absl::string_view message) {
   return base::Error(absl::StatusCode::kInvalidArgument, reason, message);
 }
 
+// The column that is called patient_id, or the only one that may be the patient's: a guess between
+// a number of cases and an identifier would give every row another patient's code.
+absl::StatusOr<size_t> PatientColumn(const std::vector<std::string>& names,
+                                     const std::vector<Role>& roles) {
+  std::vector<size_t> named, possible;
+  for (size_t i = 0; i < roles.size(); ++i) {
+    if (roles[i] != Role::kPatient) continue;
+    possible.push_back(i);
+    if (Plain(names[i]) == "patientid") named.push_back(i);
+  }
+  if (possible.empty()) {
+    return Refuse("TABLE_PATIENT_COLUMN_MISSING",
+                  "no column names the patient; call it patient_id");
+  }
+  if (named.empty()) named = possible;
+  if (named.size() == 1) return named[0];
+  return Refuse("TABLE_PATIENT_COLUMN_AMBIGUOUS",
+                "several columns may name the patient; call the one with the identifiers of the "
+                "images patient_id, and no other");
+}
+
 char SeparatorOf(absl::string_view heading) {
   char best = ',';
   long most = 0;
@@ -498,15 +537,10 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
   const size_t columns = heading.fields.size();
   std::vector<Role> roles;
   for (const std::string& name : heading.fields) roles.push_back(RoleByName(name, profile));
-  auto patient = std::find(roles.begin(), roles.end(), Role::kPatient);
-  if (patient == roles.end()) {
-    return Refuse("TABLE_PATIENT_COLUMN_MISSING",
-                  "no column names the patient; call it patient_id");
-  }
-  const size_t patient_column = static_cast<size_t>(patient - roles.begin());
+  ASSIGN_OR_RETURN(const size_t patient_column, PatientColumn(heading.fields, roles));
   // A second name for the patient would be a second identifier.
-  for (size_t i = patient_column + 1; i < columns; ++i) {
-    if (roles[i] == Role::kPatient) roles[i] = Role::kDrop;
+  for (size_t i = 0; i < columns; ++i) {
+    if (roles[i] == Role::kPatient && i != patient_column) roles[i] = Role::kDrop;
   }
   size_t issuer_column = columns;
   for (size_t i = 0; i < columns; ++i) {
@@ -574,13 +608,14 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
       quarantine("ROW_PATIENT_MISSING");
       continue;
     }
+    std::string code = keys.PatientCode(who);
     const int days = keys.DateOffsetDays(who);
     const char* reason = nullptr;
     for (size_t i = 0; i < columns && reason == nullptr; ++i) {
       const std::string& cell = row.fields[i];
       if (!kept(i)) continue;
       if (i == patient_column) {
-        line.push_back(keys.PatientCode(who));
+        line.push_back(code);
         count(Done::kReplaced);
         continue;
       }
@@ -624,6 +659,7 @@ absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
       continue;
     }
     ++out.released;
+    out.patients.insert(std::move(code));
     write_line();
   }
   return out;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,14 @@ struct TableOutcome {
   std::vector<QuarantinedRow> quarantined;
   uint64_t columns_kept = 0;
   uint64_t columns_dropped = 0;
+  std::set<std::string> patients;  // codes in the released rows
   DoneCounts done{};
 };
 
 // Errors (the whole table is refused): INVALID_ARGUMENT with TABLE_EMPTY, TABLE_TOO_LARGE,
-// TABLE_HEADING_INVALID, TABLE_PATIENT_COLUMN_MISSING. No message holds a value or a column's name.
+// TABLE_HEADING_INVALID, TABLE_PATIENT_COLUMN_MISSING, TABLE_PATIENT_COLUMN_AMBIGUOUS (several
+// columns may be the patient's, and none or more than one is called patient_id). No message holds a
+// value or a column's name.
 absl::StatusOr<TableOutcome> PseudonymiseTable(absl::string_view csv,
                                                const Deidentifier& deidentifier);
 

@@ -188,6 +188,62 @@ TEST_CASE("table: ages are capped under every name and in DICOM's form", "[deide
   CHECK(absl::EndsWith(out.csv, ",090Y,90,054Y\n"));
 }
 
+TEST_CASE("table: a heading leaves only when every word of it is known", "[deidentification]") {
+  for (const char* column :
+       {"age Muster Jan 0795551234", "age_0795551234", "age_mo", "age_m", "age_wk", "age_d",
+        "ageDays", "age_months", "age_group", "age_day", "visit_date_0795551234"}) {
+    INFO(column);
+    CHECK(HeadingWith(column, "54|20190514") == "patient_id");
+  }
+  for (const char* column : {"age", "Age (years)", "age_at_diagnosis", "patient age at death",
+                             "AgeAtSurgery", "age_yrs", "age_2"}) {
+    INFO(column);
+    CHECK(HeadingWith(column, "54|93") == absl::StrCat("patient_id,", column));
+  }
+}
+
+TEST_CASE("table: the patient is in the column called patient_id, wherever it stands",
+          "[deidentification]") {
+  Deidentifier research = Research();
+  const std::string code = research.pseudonym_keys().PatientCode("P1");
+  for (const char* other : {"case_id", "subject", "pid", "mrn", "participant"}) {
+    INFO(other);
+    REQUIRE_VALUE(TableOutcome out,
+                  PseudonymiseTable(absl::StrCat(other, ",Patient ID,sex\n1,P1,F\n"), research));
+    CHECK(out.csv == absl::StrCat("patient_id,sex\n", code, ",F\n"));
+    REQUIRE_VALUE(TableOutcome alone,
+                  PseudonymiseTable(absl::StrCat(other, ",sex\nP1,F\n"), research));
+    CHECK(alone.csv == absl::StrCat("patient_id,sex\n", code, ",F\n"));
+  }
+  for (const char* both : {"case_id,mrn", "patient,subject_id", "Patient ID,patient_id"}) {
+    INFO(both);
+    REQUIRE_REASON(PseudonymiseTable(absl::StrCat(both, ",sex\n1,P1,F\n"), research),
+                   absl::StatusCode::kInvalidArgument, "TABLE_PATIENT_COLUMN_AMBIGUOUS");
+  }
+}
+
+TEST_CASE("table: who issued an identifier is asked in one way of rows and objects",
+          "[deidentification]") {
+  Profile profile = *LoadProfile("research");
+  profile.home_issuer = "HOME";
+  Deidentifier research(profile, std::string(kProjectKeyBytes, 'k'));
+  REQUIRE_VALUE(TableOutcome out, PseudonymiseTable("patient_id,issuer_of_patient_id\n"
+                                                    "P1,\nP1,HOME\nP1, OTHER \nP1,OTHER\n",
+                                                    research));
+  std::vector<std::string> codes = absl::StrSplit(out.csv, '\n');
+  REQUIRE(codes.size() == 6);
+  auto code = [&](absl::string_view issuer) {
+    return research.pseudonym_keys().PatientCode(research.PatientOf("P1", issuer));
+  };
+  CHECK(codes[1] == code(""));
+  CHECK(codes[2] == code("HOME"));
+  CHECK(codes[2] == codes[1]);
+  CHECK(codes[3] == code("OTHER"));
+  CHECK(codes[4] == codes[3]);
+  CHECK(codes[4] != codes[1]);
+  CHECK(out.patients == std::set<std::string>{codes[1], codes[3]});
+}
+
 TEST_CASE("table: a line of separators costs no memory", "[deidentification]") {
   Deidentifier research = Research();
   const std::string commas(8 << 20, ',');

@@ -103,7 +103,7 @@ std::string Deidentifier::PatientOf(absl::string_view patient_id, absl::string_v
   patient_id = dicom::Trimmed(patient_id);
   issuer = dicom::Trimmed(issuer);
   if (patient_id.empty()) return {};
-  if (issuer == profile_.home_issuer) issuer = absl::string_view();
+  if (issuer == dicom::Trimmed(profile_.home_issuer)) issuer = absl::string_view();
   return Keys::Patient(patient_id, issuer);
 }
 
@@ -306,9 +306,9 @@ class StreamDeidentifier::Object {
       Quarantine("IDENTIFIERS_TOO_MANY");
       return false;
     }
-    rules_ =
-        std::make_unique<ObjectRules>(deidentifier_.decisions(), keys, deidentifier_.vocabulary(),
-                                      deidentifier_.profile().home_issuer, context_, uids_);
+    rules_ = std::make_unique<ObjectRules>(
+        deidentifier_.decisions(), keys, deidentifier_.vocabulary(),
+        dicom::Trimmed(deidentifier_.profile().home_issuer), context_, uids_);
     std::vector<dicom::Insertion> marks =
         Marks(header, deidentifier_.profile(), deidentifier_.vocabulary(), context_, encoding);
     if (!RewriteInto(buffer_, begin_, end, marks)) return false;

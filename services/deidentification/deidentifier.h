@@ -68,7 +68,8 @@ class Deidentifier {
   // SHA-256 of the profile's JSON, in hexadecimal.
   const std::string& profile_digest() const { return profile_digest_; }
 
-  // The patient of identifier and issuer as Keys::Patient has it; empty without an identifier.
+  // The patient of identifier and issuer as Keys::Patient has it; empty without an identifier. One
+  // rule for objects and rows of tables: both trimmed, and no issuer is the profile's home issuer.
   std::string PatientOf(absl::string_view patient_id, absl::string_view issuer) const;
 
  private:

@@ -60,9 +60,13 @@ bool SameContent(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-bool WrittenPaths::Add(const std::string& path) {
-  base::MutexLock lock(mutex_);
-  return paths_.insert(path).second;
+absl::Status WrittenPaths::Commit(const std::string& path,
+                                  absl::FunctionRef<absl::Status(bool first)> commit) {
+  Shard& shard = shards_[std::hash<std::string>()(path) % shards_.size()];
+  base::MutexLock lock(shard.mutex);
+  absl::Status status = commit(shard.paths.count(path) == 0);
+  if (status.ok()) shard.paths.insert(path);
+  return status;
 }
 
 absl::StatusOr<std::string> FileSha256(const std::string& path, uint64_t* bytes) {
@@ -204,8 +208,12 @@ absl::StatusOr<FileOutcome> FileDeidentifier::Run(const std::string& source) {
   if (!out.outcome.released) return out;
   out.path = sink.path();
   out.sha256 = sink.Digest();
-  bool first = options_.written == nullptr || options_.written->Add(out.path);
-  absl::Status named = sink.file().Commit(options_.overwrite && first, /*sync=*/false);
+  auto commit = [&](bool first) {
+    return sink.file().Commit(options_.overwrite && first, /*sync=*/false);
+  };
+  const absl::Status named = options_.written == nullptr
+                                 ? commit(/*first=*/true)
+                                 : options_.written->Commit(out.path, commit);
   if (base::ReasonOf(named) == "FILE_EXISTS") {
     if (SameContent(sink.file().temporary_path(), sink.full_path())) return out;
     FileOutcome duplicate;

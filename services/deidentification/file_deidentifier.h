@@ -3,9 +3,12 @@
 // The kernel copies the pixels where it can, so that a file costs little more than `cp`.
 #pragma once
 
-#include <set>
+#include <array>
 #include <string>
+#include <unordered_set>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "libs/base/mutex.h"
 #include "services/deidentification/deidentifier.h"
@@ -15,12 +18,18 @@ namespace oncomesh::deidentification {
 // The output paths one run has written. Any thread.
 class WrittenPaths {
  public:
-  // False when it was there already.
-  bool Add(const std::string& path);
+  // Calls `commit`, whether `path` is the first of its name that the run writes, and returns what
+  // it returns; the path counts as written when that is OK. No two commits of one path at a time:
+  // of two objects with one name, the one that comes first is there before the other is tried.
+  absl::Status Commit(const std::string& path, absl::FunctionRef<absl::Status(bool first)> commit);
 
  private:
-  base::Mutex mutex_;
-  std::set<std::string> paths_ ABSL_GUARDED_BY(mutex_);
+  // By the path's hash, so that workers seldom wait for one another.
+  struct Shard {
+    base::Mutex mutex;
+    std::unordered_set<std::string> paths ABSL_GUARDED_BY(mutex);
+  };
+  std::array<Shard, 64> shards_;
 };
 
 struct FileOutcome {

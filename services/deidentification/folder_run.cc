@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <set>
 #include <system_error>
 #include <thread>
 #include <tuple>
+#include <unordered_set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -65,6 +67,10 @@ class Run {
     for (std::thread& thread : threads) thread.join();
     base::MutexLock lock(mutex_);
     RETURN_IF_ERROR(fatal_);
+    report_.patients = patients_.size();
+    report_.table_patients = table_patients_.size();
+    for (const std::string& code : table_patients_)
+      report_.patients_in_both += patients_.count(code);
     std::sort(report_.quarantine.begin(), report_.quarantine.end(),
               [](const auto& a, const auto& b) {
                 return std::tie(a.index, a.line) < std::tie(b.index, b.line);
@@ -120,6 +126,7 @@ class Run {
     report_.bytes_read += object.bytes_read;
     if (object.released) {
       ++report_.released;
+      patients_.insert(object.patient_code);
       report_.bytes_written += object.bytes_written;
       if (options_.with_manifest) {
         report_.manifest.entries.push_back(
@@ -179,6 +186,7 @@ class Run {
       rows.append(table->csv, end, std::string::npos);
       report_.rows_read += table->rows;
       report_.rows_released += table->released;
+      table_patients_.merge(table->patients);
       for (const QuarantinedRow& row : table->quarantined) {
         Quarantine({index, row.reason, row.line, ""});
       }
@@ -216,6 +224,9 @@ class Run {
   std::atomic<bool> stop_{false};
   base::Mutex mutex_;
   FolderRunReport report_ ABSL_GUARDED_BY(mutex_);
+  // Codes.
+  std::unordered_set<std::string> patients_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> table_patients_ ABSL_GUARDED_BY(mutex_);
   absl::Status fatal_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -33,6 +33,9 @@ struct FolderRunReport {
   uint64_t bytes_read = 0, bytes_written = 0;
   // Clinical tables: files named clinical.csv. Tables with the same heading become one.
   uint64_t tables = 0, rows_read = 0, rows_released = 0;
+  // Patients of the released objects and of the released rows, and those who are in both. Rows and
+  // objects that name different issuers do not meet (Deidentifier::PatientOf).
+  uint64_t patients = 0, table_patients = 0, patients_in_both = 0;
   // Inputs by their place in the byte order of all paths. A table's row has its line.
   struct Quarantined {
     uint64_t index;

@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <csignal>
@@ -10,16 +11,20 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/civil_time.h"
 #include "libs/base/files.h"
 #include "libs/dicom/file_meta.h"
 #include "libs/dicom/rewriter.h"
+#include "libs/phantom/generator.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "libs/testing/test_data.h"
+#include "services/deidentification/file_deidentifier.h"
 #include "services/deidentification/release_check.h"
 #include "services/deidentification/sealed_file.h"
 
@@ -76,6 +81,97 @@ TEST_CASE("run: every file of the zoo ends released or quarantined", "[deidentif
     REQUIRE_VALUE(std::string original, base::ReadFile(sources[entry.index]));
     CHECK(content == original);
   }
+}
+
+TEST_CASE("run: of two objects with one name the first is there before the other is tried",
+          "[deidentification]") {
+  WrittenPaths written;
+  std::atomic<bool> inside = false, done = false, was_first = false;
+  std::thread first([&] {
+    written
+        .Commit("a",
+                [&](bool is_first) {
+                  was_first = is_first;
+                  inside = true;
+                  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+                  done = true;
+                  return absl::OkStatus();
+                })
+        .IgnoreError();
+  });
+  while (!inside) std::this_thread::yield();
+  bool second_is_first = true, first_was_done = false;
+  absl::Status second = written.Commit("a", [&](bool is_first) {
+    second_is_first = is_first;
+    first_was_done = done;
+    return absl::UnknownError("");
+  });
+  first.join();
+  CHECK(second.code() == absl::StatusCode::kUnknown);
+  CHECK(was_first);
+  CHECK_FALSE(second_is_first);
+  CHECK(first_was_done);
+  // What was not written does not count.
+  CHECK_FALSE(written.Commit("b", [](bool) { return absl::UnknownError(""); }).ok());
+  CHECK(written
+            .Commit("b",
+                    [](bool is_first) {
+                      CHECK(is_first);
+                      return absl::OkStatus();
+                    })
+            .ok());
+}
+
+// Of the released clinical.csv.
+std::set<std::string> CodesOfRows(const std::string& folder) {
+  absl::StatusOr<std::string> table = base::ReadFile(folder + "/clinical.csv");
+  REQUIRE_OK(table);
+  std::set<std::string> out;
+  for (absl::string_view line : absl::StrSplit(*table, '\n', absl::SkipEmpty())) {
+    out.insert(std::string(line.substr(0, line.find(','))));
+  }
+  out.erase("patient_id");
+  return out;
+}
+
+TEST_CASE("run: rows and images of a patient have one code and one offset, whoever issued it",
+          "[deidentification]") {
+  testing::TemporaryFolder folder;
+  phantom::Plan plan{7, {"north"}, 2, {phantom::Modality::kCt}};
+  REQUIRE_OK(
+      phantom::WriteSite(plan, "north", folder / "in", [](uint64_t) { return true; }).status());
+  REQUIRE_VALUE(FolderRunReport report,
+                RunFolders(Research(), Options(folder / "in", folder / "out")));
+  std::set<std::string> of_images;
+  for (const auto& entry : fs::directory_iterator(folder / "out")) {
+    if (entry.is_directory()) of_images.insert(entry.path().filename().string());
+  }
+  CHECK(of_images.size() == 2);
+  CHECK(CodesOfRows(folder / "out") == of_images);
+  CHECK(report.patients == 2);
+  CHECK(report.patients_in_both == 2);
+
+  // A table that does not say who issued its identifiers means the home issuer, and is told of when
+  // the images say another.
+  REQUIRE_OK(
+      base::WriteFileAtomically(folder / "in/clinical.csv", absl::StrCat("patient_id,sex\n", [&] {
+                                  std::string rows;
+                                  for (const auto& e : fs::directory_iterator(folder / "in")) {
+                                    if (!e.is_directory()) continue;
+                                    rows += e.path().filename().string() + ",F\n";
+                                  }
+                                  return rows;
+                                }())));
+  REQUIRE_VALUE(FolderRunReport apart,
+                RunFolders(Research(), Options(folder / "in", folder / "apart")));
+  CHECK(apart.table_patients == 2);
+  CHECK(apart.patients_in_both == 0);
+  Profile home = *LoadProfile("research");
+  home.home_issuer = "Phantom Hospital north ";
+  Deidentifier at_home(home, std::string(kProjectKeyBytes, 'k'));
+  REQUIRE_VALUE(FolderRunReport together,
+                RunFolders(at_home, Options(folder / "in", folder / "together")));
+  CHECK(together.patients_in_both == 2);
 }
 
 // The bytes of each top-level element of a DICOM file, pixels included; nothing when any of it
