@@ -8,9 +8,6 @@ namespace {
 constexpr char kImplementationClassUid[] = "2.25.149376206283015236391184270398166041213";
 constexpr char kImplementationVersion[] = "ONCOMESH_1";
 
-// Meta information longer than this is not believed.
-constexpr size_t kMaxMetaBytes = 64 << 10;
-
 void Append16(std::string& out, uint16_t value) {
   out.push_back(static_cast<char>(value & 0xff));
   out.push_back(static_cast<char>(value >> 8));
@@ -67,7 +64,6 @@ Step ReadFileMeta(absl::string_view bytes, bool complete, FileMeta& out) {
   bool found = false;
   std::string uid;
   for (;;) {
-    if (offset > kMaxMetaBytes) return Step::kMalformed;
     Element element;
     Step step = ReadElement(bytes, offset, meta, element);
     if (step == Step::kNeedMore) {
@@ -75,7 +71,11 @@ Step ReadFileMeta(absl::string_view bytes, bool complete, FileMeta& out) {
       break;
     }
     if (step != Step::kOk || Group(element.tag) != 0x0002) break;
-    if (element.undefined()) return Step::kMalformed;
+    // Before its value is waited for: a length can say four gigabytes.
+    if (element.undefined() || element.value > kMaxMetaBytes ||
+        element.length > kMaxMetaBytes - element.value) {
+      return Step::kMalformed;
+    }
     size_t end = 0;
     step = FindEnd(bytes, element, meta, end);
     if (step != Step::kOk) return complete ? Step::kMalformed : step;

@@ -10,6 +10,10 @@
 
 namespace oncomesh::dicom {
 
+// Meta information longer than this, preamble included, is not believed: real ones have hundreds of
+// bytes.
+inline constexpr size_t kMaxMetaBytes = 64 << 10;
+
 struct FileMeta {
   TransferSyntax syntax;
   std::string sop_class_uid;     // (0002,0002), or empty
@@ -19,7 +23,8 @@ struct FileMeta {
 
 // Reads what stands before the data set. Files without preamble, without meta information or
 // without a transfer syntax exist: the syntax is then found from the first element. kNeedMore until
-// enough bytes are there; kMalformed when this is not DICOM.
+// enough bytes are there, of which kMaxMetaBytes and a few are always enough; kMalformed when this
+// is not DICOM.
 Step ReadFileMeta(absl::string_view bytes, bool complete, FileMeta& out);
 
 // A fresh preamble of zeros, "DICM" and the meta information: version, class, instance, transfer

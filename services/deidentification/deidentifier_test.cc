@@ -126,6 +126,81 @@ TEST_CASE("object: short names and identifiers do not stay in kept texts", "[dei
   CHECK(absl::StrContains(run.bytes, Written(0x00181250, dicom::kSH, "head")));
 }
 
+TEST_CASE("object: meta information that says it is long is not waited for", "[deidentification]") {
+  for (uint32_t length : {0x10000u, 0x19000000u, 0xfffffff0u}) {
+    std::string start = std::string(128, '\0') + "DICM";
+    start.append("\2\0\1\0OB\0\0", 8);
+    for (int shift : {0, 8, 16, 24}) start.push_back(static_cast<char>(length >> shift & 0xff));
+    StreamDeidentifier stream(Research());
+    StringSink sink;
+    stream.Start(&sink);
+    REQUIRE_OK(stream.Feed(start));
+    REQUIRE_OK(stream.Feed(std::string(1 << 10, '\0')));
+    INFO(length);
+    CHECK(stream.quarantined());
+    REQUIRE_VALUE(Outcome outcome, stream.Finish());
+    CHECK(outcome.reason == "NOT_DICOM");
+  }
+}
+
+TEST_CASE("object: text of equipment holds no date of the object and no long number",
+          "[deidentification]") {
+  Elements image = Image();
+  image[0x00080020] = {dicom::kDA, "20200102"};
+  image[0x00100030] = {dicom::kDA, "19500312"};
+  image[0x00081090] = {dicom::kLO, "Scan Rev 12.03.1950"};
+  image[0x00181020] = {dicom::kLO, "Scan 12/03/1950\\2020-01-02\\0795551234\\5.1.7.2"};
+  image[0x00181210] = {dicom::kSH, "K0795551234"};
+  image[0x00181250] = {dicom::kSH, "Rev 19500312"};
+  for (const char* name : {"basic", "research"}) {
+    Deidentifier deidentifier(*LoadProfile(name), std::string(kProjectKeyBytes, 'k'));
+    Run run = Through(Object(Encode(image)), deidentifier);
+    REQUIRE(run.outcome.reason == "");
+    for (const char* left : {"1950", "2020-01-02", "0795551234", "20200102"}) {
+      INFO(name << " " << left);
+      CHECK_FALSE(absl::StrContains(run.bytes, left));
+    }
+  }
+  // A code may be as long a number.
+  Elements other = Image();
+  other[0x00082218] = {dicom::kSQ, Item({{0x00080100, {dicom::kSH, "123037004"}},
+                                         {0x00080102, {dicom::kSH, "SCT"}}})};
+  Elements telephone = Image();
+  telephone[0x00082218] = {dicom::kSQ, Item({{0x00080100, {dicom::kSH, "0795551234"}},
+                                             {0x00080102, {dicom::kSH, "SCT"}}})};
+  CHECK(absl::StrContains(Through(Object(Encode(other))).bytes, "123037004"));
+  CHECK_FALSE(absl::StrContains(Through(Object(Encode(telephone))).bytes, "0795551234"));
+}
+
+TEST_CASE("object: pages of text that scanners store as images wait for a person",
+          "[deidentification]") {
+  auto reason = [](const char* type, const char* series, const char* comments = "",
+                   const char* sop_class = kCt) {
+    Elements image = Image();
+    image[0x00080008] = {dicom::kCS, type};
+    image[0x00080016] = {dicom::kUI, sop_class};
+    image[0x0008103e] = {dicom::kLO, series};
+    image[0x00400310] = {dicom::kST, comments};
+    return ReasonOfObject(Object(Encode(image)));
+  };
+  constexpr char kMr[] = "1.2.840.10008.5.1.4.1.1.4";
+  constexpr char kPt[] = "1.2.840.10008.5.1.4.1.1.128";
+  constexpr char kHeld[] = "POSSIBLE_BURNED_IN_TEXT";
+  CHECK(reason("ORIGINAL\\SECONDARY\\OTHER\\CT_SOM5 PROT", "Patient Protocol") == kHeld);
+  CHECK(reason("ORIGINAL\\SECONDARY\\OTHER\\CT_SOM5 PROT", "") == kHeld);
+  CHECK(reason("ORIGINAL\\PRIMARY\\AXIAL", "PATIENT PROTOCOL") == kHeld);
+  CHECK(reason("ORIGINAL\\PRIMARY\\AXIAL", "Dose Report") == kHeld);
+  CHECK(reason("ORIGINAL\\PRIMARY\\AXIAL", "", "Total DLP = 312 mGy-cm") == kHeld);
+  CHECK(reason("DERIVED\\SECONDARY\\DOSE_INFO", "Chest") == kHeld);
+  CHECK(reason("DERIVED\\SECONDARY\\OTHER", "dose page") == kHeld);
+  CHECK(reason("DERIVED\\SECONDARY\\VOLREN", "MRCP", "", kMr) == kHeld);
+  CHECK(reason("DERIVED\\SECONDARY\\REPORT", "", "", kPt) == kHeld);
+  CHECK(reason("ORIGINAL\\PRIMARY\\AXIAL\\CT_SOM5 SPI", "Chest low dose") == "");
+  CHECK(reason("DERIVED\\SECONDARY\\MPR", "Low-Dose lung MIP") == "");
+  CHECK(reason("ORIGINAL\\PRIMARY\\M\\ND", "PROTON DENSITY", "", kMr) == "");
+  CHECK(reason("DERIVED\\PRIMARY\\DOSE", "", "", "1.2.840.10008.5.1.4.1.1.481.3") == "");
+}
+
 TEST_CASE("object: a text in place of a number does not stay", "[deidentification]") {
   Elements image = Image();
   image[0x00180050] = {dicom::kDS, "Zqtext"};  // slice thickness

@@ -94,6 +94,14 @@ bool IsCaptured(absl::string_view conversion) {
   return false;
 }
 
+// The day of the first date in `value`, when it is another than those that are there.
+void AddDay(absl::string_view value, std::vector<absl::string_view>& days) {
+  constexpr size_t kMostDays = 16;
+  absl::string_view day = value.substr(0, 8);
+  if (days.size() >= kMostDays || std::find(days.begin(), days.end(), day) != days.end()) return;
+  if (day.size() == 8 && IsDay(day)) days.push_back(day);
+}
+
 // The groups of letters and digits in `text` that a kept technical text must not have: of two
 // characters and more, and no terms. Of an address the house number is none, of an identifier that
 // is nothing but a number it is.
@@ -176,6 +184,9 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
         dicom::StandardUidKind(value) == dicom::UidKind::kNone) {
       out.uid_values.push_back(value);
     }
+    if ((element.vr == dicom::kDA || element.vr == dicom::kDT) && !dicom::IsPrivate(element.tag)) {
+      AddDay(value, out.days);
+    }
     if (IsIdentifier(element.tag)) out.identifier_values.push_back(value);
     if (element.vr == dicom::kPN || IsPersonName(element.tag)) out.name_values.push_back(value);
     switch (element.tag) {
@@ -202,6 +213,12 @@ ObjectHeader ReadObjectHeader(absl::string_view bytes, size_t begin, size_t end,
         break;
       case dicom::kIssuerOfPatientId:
         out.issuer = value;
+        break;
+      case 0x0008103e:
+        out.series_description = value;
+        break;
+      case 0x00400310:
+        out.dose_comments = value;
         break;
       case 0x00080064:
         out.conversion_type = value;
@@ -258,6 +275,9 @@ absl::string_view QuarantineReason(const ObjectHeader& header, bool listed, bool
   if (review == SopClassReview::kMayShowText || IsCaptured(header.conversion_type)) {
     return "POSSIBLE_BURNED_IN_TEXT";
   }
+  if (IsScreenPage(sop_class, header.image_type, header.series_description, header.dose_comments)) {
+    return "POSSIBLE_BURNED_IN_TEXT";
+  }
   for (absl::string_view kind : kinds) {
     if (absl::StrContains(absl::AsciiStrToUpper(kind), "SCREEN")) return "POSSIBLE_BURNED_IN_TEXT";
   }
@@ -305,6 +325,9 @@ bool CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary
       uid = dicom::Trimmed(uid);
       if (uid.size() >= 16) context.identifiers.Add(uid);
     }
+  }
+  for (absl::string_view day : header.days) {
+    for (const std::string& spelling : SpellingsOfDay(day)) context.identifiers.Add(spelling);
   }
   context.identifiers.Finish();
   return context.identifiers.size() <= kMostIdentifiers;

@@ -17,6 +17,7 @@ namespace oncomesh::deidentification {
 struct ObjectHeader {
   absl::string_view sop_class_uid, sop_instance_uid, study_uid, series_uid;
   absl::string_view modality, image_type, burned_in, conversion_type;
+  absl::string_view series_description, dose_comments;
   absl::string_view patient_id, issuer;
   // An overlay that lives in unused bits of the pixels.
   bool overlay_in_pixels = false;
@@ -29,6 +30,7 @@ struct ObjectHeader {
   std::vector<absl::string_view> name_values;        // of people
   std::vector<absl::string_view> identifier_values;  // of patient, visit and order
   std::vector<absl::string_view> uid_values;         // of instances, top level
+  std::vector<absl::string_view> days;  // YYYYMMDD, different ones of its dates, birth included
 };
 
 // Reads the top level of bytes[begin, end), a data set whose structure FindPixels has walked.

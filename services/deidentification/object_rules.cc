@@ -71,6 +71,7 @@ constexpr Tag kConceptName = 0x0040a043;
 constexpr Tag kMeasuredValue = 0x0040a300;
 constexpr Tag kMeasurementUnits = 0x004008ea;
 constexpr Tag kCodeValue = 0x00080100;
+constexpr Tag kLongCodeValue = 0x00080119;
 
 bool IsOneOf(absl::string_view value, std::initializer_list<absl::string_view> wanted) {
   return std::find(wanted.begin(), wanted.end(), value) != wanted.end();
@@ -396,8 +397,11 @@ dicom::RewriteRules::Action ObjectRules::KeepUnlessIdentifying(const dicom::Elem
     case dicom::kLT:
     case dicom::kUT:
     case dicom::kUC:
-      // A code has no spaces, and no technical text a telephone number.
-      if (!HasWord(value, context_.patient_words) && !HasTellingNumbers(value) &&
+      // A code has no spaces, and no technical text a telephone number; some codes are numbers as
+      // long as one.
+      if (!HasWord(value, context_.patient_words) &&
+          (!HasTellingNumbers(value) ||
+           ((element.tag == kCodeValue || element.tag == kLongCodeValue) && IsSnomedId(value))) &&
           (element.tag != kCodeValue || !absl::StrContains(Trimmed(value), ' '))) {
         break;
       }

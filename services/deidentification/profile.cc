@@ -69,6 +69,19 @@ constexpr Tag kLengthToEnd = 0x00080001;
 // Expiration DateTime, Source Strength Reference Date.
 constexpr Tag kPublicDates[] = {0x0040db06, 0x0040db07, 0x0044000b, 0x300a022c,
                                 0x00120086, 0x00120087, 0x00686226, 0x00686270};
+struct PrivateDate {
+  absl::string_view creator;
+  uint16_t group;
+  uint8_t low;
+};
+// Private ones alike: of a release of software, the same in every object it ever made, and of
+// calibrations of a device.
+constexpr PrivateDate kPublicPrivateDates[] = {
+    {"GEMS_ACQU_01", 0x0019, 0x9d},  // Pulse Sequence Date
+    {"GEMS_GENIE_1", 0x0013, 0x23},  // Unif Date Time: of the uniformity calibration
+    {"GEMS_PETD_01", 0x0017, 0x04},  // cal_datetime
+    {"GEMS_PETD_01", 0x0019, 0x04},  // cal_datetime
+};
 constexpr Tag kTextValue = 0x0040a160;
 // Selector AE Value to Selector Code Sequence Value and its kin, of hanging protocols.
 constexpr Tag kFirstSelectorValue = 0x0072005e;
@@ -463,6 +476,11 @@ Decision Decisions::ForPrivate(absl::string_view creator, Tag tag, dicom::Vr& vr
       FindPrivateRow(creator, dicom::Group(tag), static_cast<uint8_t>(tag & 0xff));
   if (row == nullptr) return kRemoved;
   vr = row->vr;
+  for (const PrivateDate& date : kPublicPrivateDates) {
+    if (date.group == row->group && date.low == row->low && date.creator == row->creator) {
+      return kRemoved;
+    }
+  }
   switch (row->action) {
     case RowAction::kHashUid:
       return {Treatment::kHashUid, Treatment::kRemove};

@@ -154,17 +154,7 @@ class Collector final : public dicom::RewriteRules {
     for (const std::string& date : dates_) shifted.insert(ShiftDates(date, offset).value_or(""));
     for (const std::string& date : dates_) {
       if (shifted.count(date) > 0 || date == "19000101") continue;
-      out_.Add(date, "date");
-      out_.Add(absl::StrCat(date.substr(0, 4), "-", date.substr(4, 2), "-", date.substr(6)),
-               "date");
-      out_.Add(absl::StrCat(date.substr(0, 4), ".", date.substr(4, 2), ".", date.substr(6)),
-               "date");
-      out_.Add(absl::StrCat(date.substr(0, 4), "/", date.substr(4, 2), "/", date.substr(6)),
-               "date");
-      out_.Add(absl::StrCat(date.substr(6), ".", date.substr(4, 2), ".", date.substr(0, 4)),
-               "date");
-      out_.Add(absl::StrCat(date.substr(6), "/", date.substr(4, 2), "/", date.substr(0, 4)),
-               "date");
+      for (const std::string& spelling : SpellingsOfDay(date)) out_.Add(spelling, "date");
     }
   }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+#include <tuple>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
@@ -91,6 +92,48 @@ TEST_CASE("rules: dates of a device are not shifted with the patient's", "[deide
   // What no table knows is removed.
   CHECK(decisions.For(0x00080fff).treatment == Treatment::kRemove);
   CHECK(decisions.For(0x60003000).treatment == Treatment::kRemove);
+}
+
+TEST_CASE("rules: of private dates only those of the patient's visit are shifted",
+          "[deidentification]") {
+  REQUIRE_VALUE(Profile research, LoadProfile("research"));
+  Decisions decisions(research);
+  using Name = std::tuple<std::string, int, int>;
+  std::set<Name> shifted;
+  for (const PrivateRow& row : PrivateRows()) {
+    dicom::Vr vr = 0;
+    const dicom::Tag tag = dicom::Tag{row.group} << 16 | 0x1000 | row.low;
+    const Treatment treatment = decisions.ForPrivate(row.creator, tag, vr).treatment;
+    INFO(row.creator << absl::StrFormat(" %04x,xx%02x", row.group, row.low));
+    if (row.vr == dicom::kDA || row.vr == dicom::kDT) CHECK(treatment != Treatment::kKeep);
+    if (treatment == Treatment::kShiftDate) {
+      shifted.emplace(std::string(row.creator), row.group, row.low);
+    }
+  }
+  // Each looked at by its name in the vendored table: what happened to this patient, or to the
+  // objects of this study. A row that an edition adds is to be looked at, and added here or to the
+  // public ones.
+  const std::set<Name> of_the_patient{
+      {"GEIIS_RA1000", 0x0029, 0x36},                         // of a referenced image
+      {"GEMS_PETD_01", 0x0009, 0x05},                         // Patient DateTime
+      {"GEMS_PETD_01", 0x0009, 0x0d},                         // Scan Date Time
+      {"GEMS_PETD_01", 0x0009, 0x0e},                         // Scan Ready
+      {"GEMS_PETD_01", 0x0009, 0x39},                         // Measured Date Time
+      {"GEMS_PETD_01", 0x0009, 0x3b},                         // Administered Date Time
+      {"GEMS_PETD_01", 0x0009, 0x3d},                         // Post Injected Date Time
+      {"GEMS_PETD_01", 0x0009, 0x68},                         // landmark_datetime
+      {"GEMS_PETD_01", 0x0009, 0x6c},                         // acq_start
+      {"GEMS_PETD_01", 0x0009, 0x7b},                         // Image Set Date Time
+      {"SIEMENS CM VA0  CMS", 0x0013, 0x10},                  // Modification Date, of the object
+      {"SIEMENS MED PT", 0x0071, 0x22},                       // Decay Correction DateTime
+      {"TOSHIBA_MEC_CT3", 0x7005, 0x24},                      // AcquisitionDateOfNRA
+      {"UCSF BIRP PRIVATE CREATOR 011710xx", 0x0117, 0xd1}};  // MaskSourceSaveDate
+  for (const Name& name : shifted) {
+    INFO(
+        std::get<0>(name) << absl::StrFormat(" %04x,xx%02x", std::get<1>(name), std::get<2>(name)));
+    CHECK(of_the_patient.count(name) == 1);
+  }
+  CHECK(shifted.size() == of_the_patient.size());
 }
 
 TEST_CASE("profile: a file may refine a built-in one, and nothing is guessed",

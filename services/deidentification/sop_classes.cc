@@ -3,13 +3,19 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
+#include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "libs/dicom/uids.h"
 
 namespace oncomesh::deidentification {
 namespace {
+
+constexpr absl::string_view kStorageRoot = "1.2.840.10008.5.1.4.1.1.";
 
 // Behind the root of the storage classes, as all below.
 constexpr absl::string_view kReviewed[] = {
@@ -79,11 +85,71 @@ constexpr absl::string_view kMayShowText[] = {
     "481.24",  // continuous radiotherapy image
 };
 
+// Images whose makers store their pages under the same class.
+constexpr absl::string_view kCrossSections[] = {"2",   "2.1", "2.2",   "4",  "4.1",
+                                                "4.4", "128", "128.1", "130"};
+
+// Words of an image type that a page has and an image has not; "CTP" is RSNA's pixel anonymiser
+// script, "deid" the recipe of the pydicom project.
+constexpr absl::string_view kPageWords[] = {
+    "PROT",             // Siemens CT: ORIGINAL, SECONDARY, OTHER, CT_SOM5 PROT, patient protocol
+    "PROTOCOL",         // the same of others
+    "DOSE",             // Philips CT dose page (CTP)
+    "REPORT",           // reports of workstations
+    "REPORTDATA",       // deid
+    "DEMOGRAPHICDATA",  // deid
+    "SAVE",             // GE: SCREEN SAVE (deid)
+    "SCREENSAVE",       // the same in one word
+    "VOLREN",           // GE volume rendering, with a corner of text (CTP)
+};
+
+// Of the series description of a page, in lower case, whatever its image type (both of deid; the
+// second of CTP for GE, too).
+constexpr absl::string_view kPageSeries[] = {"patient protocol", "dose report"};
+
+// "dose", but not of an examination with little of it.
+bool TellsDose(absl::string_view lower) {
+  for (size_t at = lower.find("dose"); at != absl::string_view::npos;
+       at = lower.find("dose", at + 1)) {
+    absl::string_view before = lower.substr(0, at);
+    while (!before.empty() && !absl::ascii_isalnum(static_cast<unsigned char>(before.back()))) {
+      before.remove_suffix(1);
+    }
+    if (!absl::EndsWith(before, "low")) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool IsScreenPage(absl::string_view sop_class_uid, absl::string_view image_type,
+                  absl::string_view series_description, absl::string_view dose_comments) {
+  if (!absl::ConsumePrefix(&sop_class_uid, kStorageRoot) ||
+      std::find(std::begin(kCrossSections), std::end(kCrossSections), sop_class_uid) ==
+          std::end(kCrossSections)) {
+    return false;
+  }
+  // GE's dose page says its dose length product there (CTP).
+  if (absl::StrContains(absl::AsciiStrToUpper(dose_comments), "DLP")) return true;
+  const std::string kinds = absl::AsciiStrToUpper(image_type);
+  for (absl::string_view word :
+       absl::StrSplit(kinds, absl::ByAnyChar("\\ _-/"), absl::SkipEmpty())) {
+    if (std::find(std::begin(kPageWords), std::end(kPageWords), word) != std::end(kPageWords)) {
+      return true;
+    }
+  }
+  const std::string series = absl::AsciiStrToLower(series_description);
+  for (absl::string_view page : kPageSeries) {
+    if (absl::StrContains(series, page)) return true;
+  }
+  std::vector<absl::string_view> values = absl::StrSplit(kinds, '\\');
+  const bool secondary = values.size() > 1 && absl::StripAsciiWhitespace(values[1]) == "SECONDARY";
+  return secondary && (absl::StrContains(series, "protocol") || TellsDose(series));
+}
 
 SopClassReview ReviewOf(absl::string_view uid) {
   if (dicom::StandardUidKind(uid) != dicom::UidKind::kClass ||
-      !absl::ConsumePrefix(&uid, "1.2.840.10008.5.1.4.1.1.")) {
+      !absl::ConsumePrefix(&uid, kStorageRoot)) {
     return SopClassReview::kNotReviewed;
   }
   if (std::find(std::begin(kReviewed), std::end(kReviewed), uid) != std::end(kReviewed)) {

@@ -19,4 +19,10 @@ enum class SopClassReview {
 
 SopClassReview ReviewOf(absl::string_view sop_class_uid);
 
+// Whether an image of CT, MR or PET is a page that the scanner or a workstation made of text, with
+// the patient's name on it: an examination protocol, a dose report, a picture of a screen. They are
+// stored under the class of the images beside them. All views as written.
+bool IsScreenPage(absl::string_view sop_class_uid, absl::string_view image_type,
+                  absl::string_view series_description, absl::string_view dose_comments);
+
 }  // namespace oncomesh::deidentification

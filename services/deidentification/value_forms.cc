@@ -194,6 +194,30 @@ bool ReadsAsText(absl::string_view value) {
          });
 }
 
+bool IsSnomedId(absl::string_view value) {
+  value = dicom::Trimmed(value);
+  if (value.size() < 6 || value.size() > 18 || value[0] == '0' ||
+      !std::all_of(value.begin(), value.end(), IsDigit)) {
+    return false;
+  }
+  // Short and long format of concepts, descriptions and relationships.
+  const absl::string_view partition = value.substr(value.size() - 3, 2);
+  if ((partition[0] != '0' && partition[0] != '1') || partition[1] > '2') return false;
+  // The dihedral group of order ten, as rotations 0-4 and reflections 5-9.
+  auto times = [](int a, int b) {
+    if (a < 5) return b < 5 ? (a + b) % 5 : 5 + (a + b - 5) % 5;
+    return b < 5 ? 5 + (a - 5 - b + 5) % 5 : (a - b + 5) % 5;
+  };
+  constexpr int kPermutation[] = {1, 5, 7, 6, 2, 8, 3, 0, 9, 4};
+  int check = 0;
+  for (size_t i = 0; i < value.size(); ++i) {
+    int digit = value[value.size() - 1 - i] - '0';
+    for (size_t k = 0; k < i % 8; ++k) digit = kPermutation[digit];
+    check = times(check, digit);
+  }
+  return check == 0;
+}
+
 bool IsCodeString(dicom::Tag tag, absl::string_view value, const Vocabulary& vocabulary) {
   value = dicom::Trimmed(value);
   if (value.size() > 16) return false;

@@ -26,6 +26,11 @@ bool ReadsAsText(absl::string_view value);
 // part is one that has a name in PS3.16 or is made of words of the vocabulary.
 bool IsCodeString(dicom::Tag tag, absl::string_view value, const Vocabulary& vocabulary);
 
+// Whether a number is an identifier of SNOMED CT by its form: 6 to 18 digits with the partition of
+// a concept, a description or a relationship and the right check digit (Verhoeff's). Of telephone
+// numbers one in about two hundred is.
+bool IsSnomedId(absl::string_view value);
+
 // Whether the UID of an attribute that names classes is a public one: of the standard, or a code
 // system of HL7's registry.
 bool IsPublicClassUid(absl::string_view uid);

@@ -150,6 +150,23 @@ std::optional<std::string> ShiftDateTimes(absl::string_view values, int days) {
                    [days](absl::string_view value) { return ShiftOneDateTime(value, days); });
 }
 
+bool IsDay(absl::string_view digits) {
+  if (digits.size() != 8 || !AllDigits(digits)) return false;
+  const int year = Number(digits.substr(0, 4));
+  return year >= 1900 && year < 2100 &&
+         Day(year, Number(digits.substr(4, 2)), Number(digits.substr(6, 2))).has_value();
+}
+
+std::array<std::string, 6> SpellingsOfDay(absl::string_view day) {
+  const absl::string_view y = day.substr(0, 4), m = day.substr(4, 2), d = day.substr(6);
+  return {std::string(day),
+          absl::StrCat(y, "-", m, "-", d),
+          absl::StrCat(y, ".", m, ".", d),
+          absl::StrCat(y, "/", m, "/", d),
+          absl::StrCat(d, ".", m, ".", y),
+          absl::StrCat(d, "/", m, "/", y)};
+}
+
 std::optional<std::string> CapAges(absl::string_view values) {
   return EachValue(values, CapOneAge);
 }

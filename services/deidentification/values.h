@@ -2,6 +2,7 @@
 // What becomes of single values: dates, ages, unique identifiers.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,12 @@ std::optional<std::string> ShiftDates(absl::string_view values, int days);
 // DT values: the date is shifted, time, fraction and offset from UTC stay. A value that tells no
 // day or no month is shifted from the middle of what it tells and stays as coarse.
 std::optional<std::string> ShiftDateTimes(absl::string_view values, int days);
+
+// Whether `digits` are a day YYYYMMDD of the twentieth or twenty-first century.
+bool IsDay(absl::string_view digits);
+
+// YYYYMMDD as people write it: with dashes, dots and slashes, and the day first.
+std::array<std::string, 6> SpellingsOfDay(absl::string_view day);
 
 // AS values (nnnD, nnnW, nnnM, nnnY), capped. nullopt when a value is no age.
 std::optional<std::string> CapAges(absl::string_view values);

@@ -213,8 +213,29 @@ TEST_CASE("vocabulary: numbers that belong together are told apart by nothing be
   CHECK(vocabulary.Clean("CT 12 346", patient) == "CT 12 346");
   CHECK(HasTellingNumbers("Sw 1.0 Dr 079 555 12 34"));
   CHECK(HasTellingNumbers("Version 12.03.1950"));
+  CHECK(HasTellingNumbers("0795551234"));
+  CHECK(HasTellingNumbers("K0795551234"));
+  CHECK(HasTellingNumbers("Rev 19500312"));
+  CHECK_FALSE(HasTellingNumbers("Rev 19501312"));
+  CHECK_FALSE(HasTellingNumbers("1.2.20110321.4"));
+  CHECK_FALSE(HasTellingNumbers("20795551"));
   CHECK_FALSE(HasTellingNumbers("syngo 07.01.0042.13"));
   CHECK_FALSE(HasTellingNumbers("LightSpeed VCT 64 v1.0.5.3"));
+}
+
+TEST_CASE("values: identifiers of SNOMED CT are told by their check digit", "[deidentification]") {
+  // Lung, breast, body structure, neoplasm, and the examples of SNOMED's description of the check
+  // digit.
+  for (const char* id : {"39607008", "76752008", "123037004", "108369006", "100005", "100014",
+                         "1290989121103", "9940000001029"}) {
+    INFO(id);
+    CHECK(IsSnomedId(id));
+  }
+  for (const char* id : {"39607009", "0795551234", "19500312", "123037005", "12303700", "",
+                         "12345678901234567890", "1230370x4"}) {
+    INFO(id);
+    CHECK_FALSE(IsSnomedId(id));
+  }
 }
 
 }  // namespace

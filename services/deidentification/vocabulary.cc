@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
+#include "services/deidentification/values.h"
 
 namespace oncomesh::deidentification {
 namespace {
@@ -293,6 +294,10 @@ bool HasTellingNumbers(absl::string_view text) {
       digits += tokens[end].text.size();
     }
     const size_t numbers = (end - i) / 2 + 1;
+    for (size_t k = i; k <= end; k += 2) {
+      if (tokens[k].text.size() >= 9) return true;
+      if ((numbers == 1 || !dots) && IsDay(tokens[k].text)) return true;
+    }
     if (numbers >= 3 && digits >= 6) {
       const absl::string_view last = tokens[end].text;
       const bool year = numbers == 3 && last.size() == 4 && (last[0] == '1' || last[0] == '2');

@@ -36,7 +36,8 @@ class Vocabulary {
 
 // Whether `text`, which may hold the numbers of versions and models, has a date or a telephone
 // number: three and more numbers, of six digits and more together, with blanks, dashes or slashes
-// between them, or two dots and a year.
+// between them, or two dots and a year; nine digits in a row; eight that are a day and no part of a
+// version with dots.
 bool HasTellingNumbers(absl::string_view text);
 
 // The words and numbers of `text` in upper case, of at least two characters, added to `out`; with
