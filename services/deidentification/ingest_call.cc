@@ -199,7 +199,15 @@ absl::Status IngestCall::StoreAndAnswer(std::deque<Complete> batch) {
     if (object.prepared.ok()) objects.push_back(*std::move(object.prepared));
   }
   std::vector<absl::StatusOr<IntakeResult>> results = intake_.Store(std::move(objects));
+  // What a caller is told of is on record, whatever becomes of the call.
   size_t next = 0;
+  for (const Complete& object : batch) {
+    if (!object.prepared.ok()) continue;
+    const absl::StatusOr<IntakeResult>& result = results[next++];
+    if (result.ok()) record_->Add(static_cast<uint64_t>(object.index), *result);
+  }
+  RETURN_IF_ERROR(record_->Keep());
+  next = 0;
   for (const Complete& object : batch) {
     RETURN_IF_ERROR(object.prepared.ok() ? Answer(object, results[next++])
                                          : Answer(object, object.prepared.status()));
@@ -215,7 +223,6 @@ absl::Status IngestCall::Answer(const Complete& object,
   summary_.set_bytes_read(summary_.bytes_read() + object.bytes);
   if (result.ok()) {
     outcome = OutcomeOf(*result, object.index);
-    record_->Add(static_cast<uint64_t>(object.index), *result);
     if (outcome.state() == v1::Outcome::STATE_RELEASED) {
       summary_.set_released(summary_.released() + 1);
       summary_.set_bytes_written(summary_.bytes_written() + outcome.bytes());

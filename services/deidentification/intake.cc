@@ -10,16 +10,20 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "libs/base/error.h"
 #include "libs/base/random.h"
 #include "libs/base/status_macros.h"
 #include "services/deidentification/clinical_table.h"
+#include "services/deidentification/folders.h"
 #include "services/deidentification/intake_record.h"
 
 namespace oncomesh::deidentification {
 namespace {
+
+constexpr char kDigestWrong[] = "DIGEST_WRONG";
 
 // A table is text; a DICOM object without a preamble, too, has zero bytes early on.
 bool LooksLikeTable(absl::string_view part) {
@@ -27,16 +31,6 @@ bool LooksLikeTable(absl::string_view part) {
   return std::all_of(part.begin(), part.end(), [](unsigned char c) {
     return c >= 0x20 || c == '\t' || c == '\r' || c == '\n';
   });
-}
-
-// Makes the names in a folder durable.
-absl::Status SyncFolder(const std::string& path) {
-  int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return base::ErrnoStatus(errno, "open the quarantine folder");
-  absl::Status status;
-  if (fsync(fd) != 0) status = base::ErrnoStatus(errno, "sync the quarantine folder");
-  close(fd);
-  return status;
 }
 
 }  // namespace
@@ -95,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Intake>> Intake::Create(Deps deps) {
   RETURN_IF_ERROR(base::MakeDirectories(deps.manifest_dir, 0700));
   ASSIGN_OR_RETURN(std::vector<std::string> left, base::ListFiles(deps.work_dir));
   for (const std::string& path : left) unlink(path.c_str());
+  RETURN_IF_ERROR(IntakeRecord::Recover(deps.deidentifier, deps.manifest_dir));
   std::unique_ptr<Intake> intake(new Intake(std::move(deps)));
   RETURN_IF_ERROR(intake->Reconcile());
   return intake;
@@ -123,21 +118,37 @@ absl::Status Intake::Reconcile() {
     // What it is shows in its first bytes; a file that does not open is listed all the same.
     bool dicom = true;
     int64_t bytes = 0;
+    crypto::Sha256 digest;
     absl::Status opened = UnsealFile(path, deps_.deidentifier.project_keys().QuarantineKey(),
                                      [&](absl::string_view part) {
                                        if (bytes == 0) dicom = !LooksLikeTable(part);
+                                       digest.Update(part);
                                        bytes += static_cast<int64_t>(part.size());
                                        return absl::OkStatus();
                                      });
-    RETURN_IF_ERROR(deps_.store.AddQuarantined(
-        {0, std::string(name), dicom ? ObjectKind::kDicom : ObjectKind::kClinicalTable,
-         opened.ok() ? "UNLISTED" : base::ReasonOf(opened), bytes, deps_.clock.Now()}));
+    const ObjectKind kind = dicom ? ObjectKind::kDicom : ObjectKind::kClinicalTable;
+    std::string reason = opened.ok() ? "UNLISTED" : base::ReasonOf(opened);
+    // Its name tells whether these are bytes that a sender meant.
+    if (opened.ok() && name == QuarantineId(kind, digest.FinishHex(), /*genuine=*/false)) {
+      reason = kDigestWrong;
+    }
+    RETURN_IF_ERROR(
+        deps_.store.AddQuarantined({0, std::string(name), kind, reason, bytes, deps_.clock.Now()}));
   }
   return absl::OkStatus();
 }
 
 std::string Intake::SealedPath(const std::string& id) const {
   return absl::StrCat(deps_.quarantine_dir, "/", id, ".sealed");
+}
+
+std::string Intake::QuarantineId(ObjectKind kind, absl::string_view sha256, bool genuine) const {
+  // Keyed: whoever has an original cannot tell that it was here.
+  const std::string mac =
+      crypto::HmacSha256(deps_.deidentifier.project_keys().QuarantineKey())
+          .Compute(absl::StrCat("oncomesh-quarantine-id/1\n", static_cast<int>(kind),
+                                genuine ? " " : " not as announced ", sha256));
+  return absl::StrCat("q-", absl::BytesToHexString(mac.substr(0, 16)));
 }
 
 std::unique_ptr<IntakeRecord> Intake::NewRecord() const {
@@ -158,9 +169,8 @@ Intake::Object::~Object() {
 
 absl::Status Intake::Object::Open(bool seal, bool pixels_checked) {
   if (seal) {
-    // Sealed under a name of its own first: whether it is kept is known only at the end.
-    id_ = base::NewId("q-");
-    sealed_path_ = absl::StrCat(intake_.deps_.work_dir, "/", id_);
+    // Whether it is kept is known only at the end, and its name there.
+    sealed_path_ = absl::StrCat(intake_.deps_.work_dir, "/", base::NewId("sealed-"));
     sealer_.emplace(sealed_path_, intake_.deps_.deidentifier.project_keys().QuarantineKey());
   }
   sink_ = std::make_unique<Sink>(intake_.deps_.work_dir);
@@ -195,20 +205,33 @@ absl::StatusOr<PreparedObject> Intake::Object::Release(uint64_t bytes) {
   return out;
 }
 
-absl::Status Intake::Object::Quarantine(const std::string& reason) {
+absl::Status Intake::Object::Quarantine(IntakeResult& result) {
   if (!sealer_) return absl::OkStatus();  // it is there already
-  RETURN_IF_ERROR(sealer_->Commit());
-  sealer_.reset();
-  std::string target = intake_.SealedPath(id_);
-  // The row first: no original may lie in quarantine that no list shows. What a crash between the
-  // two leaves is mended by Create.
-  RETURN_IF_ERROR(intake_.deps_.store.AddQuarantined(
-      {0, id_, kind_, reason, static_cast<int64_t>(bytes_), intake_.deps_.clock.Now()}));
-  if (rename(sealed_path_.c_str(), target.c_str()) != 0) {
-    absl::Status status = base::ErrnoStatus(errno, "keep the quarantined original");
-    intake_.deps_.store.RemoveQuarantined(id_).IgnoreError();
-    return status;
+  const std::string id = intake_.QuarantineId(kind_, sha256_, genuine_);
+  const std::string target = intake_.SealedPath(id);
+  auto is_there = [&] { return access(target.c_str(), F_OK) == 0; };
+  bool there = is_there();
+  if (!there) RETURN_IF_ERROR(sealer_->Commit());
+  {
+    base::MutexLock lock(intake_.quarantine_mutex_);
+    if (there && !is_there()) {  // deleted meanwhile
+      there = false;
+      RETURN_IF_ERROR(sealer_->Commit());
+    }
+    // The row first: no original may lie in quarantine that no list shows. What a crash between the
+    // two leaves is mended by Create.
+    RETURN_IF_ERROR(intake_.deps_.store.AddQuarantined(
+        {0, id, kind_, result.reason, static_cast<int64_t>(bytes_), intake_.deps_.clock.Now()}));
+    if (!there && rename(sealed_path_.c_str(), target.c_str()) != 0) {
+      absl::Status status = base::ErrnoStatus(errno, "keep the quarantined original");
+      intake_.deps_.store.RemoveQuarantined(id).IgnoreError();
+      return status;
+    }
   }
+  sealer_.reset();
+  // Of a released table it is the release that may be repeated.
+  if (result.state == IntakeResult::State::kQuarantined) result.repeated = there;
+  if (there) return absl::OkStatus();
   sealed_path_.clear();
   return SyncFolder(intake_.deps_.quarantine_dir);
 }
@@ -222,7 +245,7 @@ absl::StatusOr<PreparedObject> Intake::Object::FinishDicom() {
     return out;
   }
   out.result_.reason = outcome.reason;
-  RETURN_IF_ERROR(Quarantine(outcome.reason));
+  RETURN_IF_ERROR(Quarantine(out.result_));
   return out;
 }
 
@@ -234,7 +257,7 @@ absl::StatusOr<PreparedObject> Intake::Object::FinishTable() {
   PreparedObject out;
   if (!table.ok() || table->released == 0) {
     out.result_.reason = table.ok() ? "TABLE_WITHOUT_ROWS" : base::ReasonOf(table.status());
-    RETURN_IF_ERROR(Quarantine(out.result_.reason));
+    RETURN_IF_ERROR(Quarantine(out.result_));
     return out;
   }
   RETURN_IF_ERROR(sink_->Open());
@@ -244,16 +267,18 @@ absl::StatusOr<PreparedObject> Intake::Object::FinishTable() {
   out.result_.rows = table->released;
   if (!table->quarantined.empty()) {
     out.result_.reason = "ROWS_QUARANTINED";
-    RETURN_IF_ERROR(Quarantine(out.result_.reason));
+    RETURN_IF_ERROR(Quarantine(out.result_));
   }
   return out;
 }
 
 absl::StatusOr<PreparedObject> Intake::Object::Finish(absl::string_view sha256) {
   PreparedObject out;
-  if (!sha256.empty() && digest_.FinishHex() != absl::AsciiStrToLower(sha256)) {
-    out.result_.reason = "DIGEST_WRONG";
-    RETURN_IF_ERROR(Quarantine(out.result_.reason));
+  sha256_ = digest_.FinishHex();
+  genuine_ = sha256.empty() || sha256_ == absl::AsciiStrToLower(sha256);
+  if (!genuine_) {
+    out.result_.reason = kDigestWrong;
+    RETURN_IF_ERROR(Quarantine(out.result_));
   } else {
     ASSIGN_OR_RETURN(out, kind_ == ObjectKind::kDicom ? FinishDicom() : FinishTable());
   }
@@ -301,6 +326,13 @@ std::vector<absl::StatusOr<IntakeResult>> Intake::Store(std::vector<PreparedObje
 
 absl::StatusOr<IntakeResult> Intake::Retry(const std::string& id, bool pixels_checked) {
   ASSIGN_OR_RETURN(QuarantineRow row, deps_.store.FindQuarantined(id));
+  if (row.reason == kDigestWrong) {
+    // Bytes were lost or changed on the way here, perhaps in the pixels, where nothing shows it.
+    IntakeResult damaged;
+    damaged.reason = row.reason;
+    damaged.bytes_read = static_cast<uint64_t>(row.bytes);
+    return damaged;
+  }
   Object object(*this, row.kind);
   RETURN_IF_ERROR(object.Open(/*seal=*/false, pixels_checked));
   RETURN_IF_ERROR(UnsealFile(SealedPath(id), deps_.deidentifier.project_keys().QuarantineKey(),
@@ -308,6 +340,11 @@ absl::StatusOr<IntakeResult> Intake::Retry(const std::string& id, bool pixels_ch
   std::vector<PreparedObject> prepared(1);
   ASSIGN_OR_RETURN(prepared[0], object.Finish(""));
   ASSIGN_OR_RETURN(IntakeResult result, Store(std::move(prepared))[0]);
+  if (result.state == IntakeResult::State::kReleased) {
+    std::unique_ptr<IntakeRecord> record = NewRecord();
+    record->Add(0, result);
+    RETURN_IF_ERROR(record->Finish().status());
+  }
   if (result.state == IntakeResult::State::kReleased && result.reason.empty()) {
     RETURN_IF_ERROR(Delete(id));
   } else {
@@ -318,6 +355,7 @@ absl::StatusOr<IntakeResult> Intake::Retry(const std::string& id, bool pixels_ch
 }
 
 absl::Status Intake::Delete(const std::string& id) {
+  base::MutexLock lock(quarantine_mutex_);
   ASSIGN_OR_RETURN(QuarantineRow row, deps_.store.FindQuarantined(id));
   // Row last: as long as it is there, the deletion can be repeated.
   if (unlink(SealedPath(row.id).c_str()) != 0 && errno != ENOENT) {

@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "libs/base/clock.h"
 #include "libs/base/files.h"
+#include "libs/base/mutex.h"
 #include "libs/objects/object_store.h"
 #include "services/deidentification/deidentifier.h"
 #include "services/deidentification/release_store.h"
@@ -39,7 +40,7 @@ struct IntakeResult {
   DoneCounts done{};   // what was done to a DICOM object
   bool table = false;  // a clinical table, of which `rows` were released
   uint64_t rows = 0;
-  bool repeated = false;  // it was there already
+  bool repeated = false;  // it was there already, released or in quarantine
 };
 
 // An object that has come in whole and waits to be stored: a clean one whose file is written, or
@@ -74,7 +75,8 @@ class Intake {
     std::string site;            // the node, for those records
   };
 
-  // Makes the folders, removes what a crash left in work_dir, and makes quarantine_dir and its list
+  // Makes the folders, removes what a crash left in work_dir, makes the manifests that it left
+  // unfinished (IntakeRecord::Recover), and makes quarantine_dir and its list
   // agree: a row without an original goes, an original without a row is listed (UNLISTED, or
   // SEAL_… when it does not open).
   static absl::StatusOr<std::unique_ptr<Intake>> Create(Deps deps);
@@ -98,7 +100,8 @@ class Intake {
     absl::StatusOr<PreparedObject> FinishTable();
     absl::StatusOr<PreparedObject> FinishDicom();
     absl::StatusOr<PreparedObject> Release(uint64_t bytes);
-    absl::Status Quarantine(const std::string& reason);
+    // For its reason; tells there whether the same was in quarantine already.
+    absl::Status Quarantine(IntakeResult& result);
 
     Intake& intake_;
     const ObjectKind kind_;
@@ -106,7 +109,8 @@ class Intake {
     std::unique_ptr<Sink> sink_;
     std::optional<FileSealer> sealer_;
     std::string sealed_path_;
-    std::string id_;
+    std::string sha256_;   // from Finish on
+    bool genuine_ = true;  // the bytes are those that were announced
     std::string table_;
     bool table_too_large_ = false;
     crypto::Sha256 digest_;
@@ -123,7 +127,8 @@ class Intake {
   std::vector<absl::StatusOr<IntakeResult>> Store(std::vector<PreparedObject> objects);
 
   // Tries a quarantined object again; `pixels_checked` as in StreamDeidentifier::Start. Removed
-  // from quarantine when it is released. Errors: NOT_FOUND (QUARANTINE_NOT_FOUND), those of the
+  // from quarantine when it is released, with a manifest of its own. One that is there as
+  // DIGEST_WRONG stays. Errors: NOT_FOUND (QUARANTINE_NOT_FOUND), those of the
   // disk.
   absl::StatusOr<IntakeResult> Retry(const std::string& id, bool pixels_checked);
 
@@ -133,8 +138,11 @@ class Intake {
  private:
   explicit Intake(Deps deps) : deps_(std::move(deps)) {}
   std::string SealedPath(const std::string& id) const;
+  // What the same original has whenever it comes, for the same kind of reason.
+  std::string QuarantineId(ObjectKind kind, absl::string_view sha256, bool genuine) const;
   absl::Status Reconcile();
   Deps deps_;
+  base::Mutex quarantine_mutex_;  // the row and the file of an original change together
 };
 
 }  // namespace oncomesh::deidentification

@@ -2,11 +2,16 @@
 // The RPCs over an in-process channel with the real guard; only the connection's certificate is
 // told to it.
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <functional>
 #include <memory>
+#include <set>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/clock.h"
 #include "libs/base/files.h"
@@ -15,6 +20,7 @@
 #include "libs/rpc/access_rules.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/status.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "libs/testing/test_data.h"
@@ -46,7 +52,7 @@ struct Server {
   std::unique_ptr<v1::DeidentificationService::Stub> stub;
 
   Server() {
-    REQUIRE_VALUE(store, ReleaseStore::Open(absl::StrCat("sqlite:", folder / "deid.db")));
+    REQUIRE_VALUE(store, ReleaseStore::Open(store::TestDatabaseUrl(folder / "deid.db")));
     REQUIRE_VALUE(objects, objects::OpenFolder(folder / "objects"));
     REQUIRE_VALUE(intake, Intake::Create({.deidentifier = deidentifier,
                                           .store = *store,
@@ -401,16 +407,24 @@ TEST_CASE("deidentify: the clean object comes back as the folder run writes it",
   CHECK(server.Released()[0].sha256() == crypto::Sha256Hex(clean));
 }
 
+// A clock that is ahead of the files' times, and does something when it is asked.
+struct AheadClock final : base::Clock {
+  absl::Time Now() const override {
+    if (asked) std::exchange(asked, nullptr)();
+    return base::SystemClock::Get().Now() + ahead;
+  }
+  absl::Duration ahead = absl::Minutes(2);
+  mutable std::function<void()> asked;
+};
+
 TEST_CASE("folder: files that are left alone are taken in and removed", "[deidentification]") {
   if (!HasZoo()) return;
   Server server;
   REQUIRE_OK(base::MakeDirectories(server.folder / "in"));
   REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/a", Zoo("693_UNCR.dcm")));
   REQUIRE_OK(base::WriteFileAtomically(server.folder / "in/b", "garbage"));
-  struct AheadClock final : base::Clock {
-    absl::Time Now() const override { return base::SystemClock::Get().Now() + ahead; }
-    absl::Duration ahead;
-  } now;
+  AheadClock now;
+  now.ahead = absl::ZeroDuration();
   FolderWatch watch(server.folder / "in", absl::Seconds(60), *server.intake, now);
   REQUIRE_VALUE(FolderWatch::Pass early, watch.Look());
   CHECK(early.released + early.quarantined == 0);
@@ -426,6 +440,190 @@ TEST_CASE("folder: files that are left alone are taken in and removed", "[deiden
   REQUIRE_VALUE(ReadManifestResult record, ReadManifest(text));
   CHECK(record.manifest.entries.size() == 1);
   CHECK(record.manifest.quarantined.size() == 1);
+}
+
+TEST_CASE("folder: a file that changes or is open for writing is not removed",
+          "[deidentification]") {
+  Server server;
+  const std::string path = server.folder / "in/clinical.csv";
+  REQUIRE_OK(base::MakeDirectories(server.folder / "in"));
+  REQUIRE_OK(base::WriteFileAtomically(path, "patient_id,sex\nP1,F\n"));
+  AheadClock now;
+  // What the intake asks the time for is the release: the file has been read by then.
+  AheadClock at_release;
+  at_release.asked = [&] { REQUIRE_OK(base::WriteFileAtomically(path, "patient_id,sex\nP2,M\n")); };
+  REQUIRE_VALUE(std::unique_ptr<Intake> intake,
+                Intake::Create({.deidentifier = server.deidentifier,
+                                .store = *server.store,
+                                .objects = *server.objects,
+                                .clock = at_release,
+                                .work_dir = server.folder / "work",
+                                .quarantine_dir = server.folder / "quarantine",
+                                .manifest_dir = server.folder / "manifests",
+                                .site = "north"}));
+  FolderWatch watch(server.folder / "in", absl::Seconds(60), *intake, now);
+  REQUIRE_VALUE(FolderWatch::Pass first, watch.Look());
+  CHECK(first.released == 1);
+  REQUIRE_VALUE(std::string left, base::ReadFile(path));
+  CHECK(left == "patient_id,sex\nP2,M\n");
+  {
+    std::ofstream writer(path, std::ios::app);
+    REQUIRE_VALUE(FolderWatch::Pass open, watch.Look());
+    CHECK(open.released + open.quarantined + open.failed == 0);
+  }
+  REQUIRE_VALUE(FolderWatch::Pass second, watch.Look());
+  CHECK(second.released == 1);
+  CHECK(server.Released().size() == 2);
+  REQUIRE_VALUE(std::vector<std::string> files, base::ListFiles(server.folder / "in"));
+  CHECK(files.empty());
+}
+
+TEST_CASE("folder: a file whose time lies ahead is taken when nobody touches it",
+          "[deidentification]") {
+  Server server;
+  REQUIRE_OK(base::MakeDirectories(server.folder / "in"));
+  REQUIRE_OK(
+      base::WriteFileAtomically(server.folder / "in/clinical.csv", "patient_id,sex\nP1,F\n"));
+  AheadClock now;
+  now.ahead = -absl::Hours(24);
+  FolderWatch watch(server.folder / "in", absl::Seconds(60), *server.intake, now);
+  REQUIRE_VALUE(FolderWatch::Pass seen, watch.Look());
+  CHECK(seen.released == 0);
+  now.ahead += absl::Seconds(61);
+  REQUIRE_VALUE(FolderWatch::Pass taken, watch.Look());
+  CHECK(taken.released == 1);
+}
+
+TEST_CASE("quarantine: what comes again is there once, what was damaged stays",
+          "[deidentification]") {
+  Server server;
+  const std::vector<Server::Sent> sent = {{v1::OBJECT_KIND_DICOM, "no image"},
+                                          {v1::OBJECT_KIND_CLINICAL_TABLE, "no image"}};
+  Server::Answer first = server.Ingest(sent);
+  REQUIRE_OK(first.status);
+  std::vector<v1::QuarantinedObject> held = server.Quarantined();
+  REQUIRE(held.size() == 2);
+  CHECK_FALSE(first.outcomes[0].repeated());
+  Server::Answer again = server.Ingest(sent);
+  REQUIRE_OK(again.status);
+  CHECK(again.outcomes[0].repeated());
+  CHECK(again.outcomes[1].repeated());
+  CHECK(server.Quarantined().size() == 2);
+  CHECK(server.Quarantined()[0].id() == held[0].id());
+  REQUIRE_VALUE(std::vector<std::string> files, base::ListFiles(server.folder / "quarantine"));
+  CHECK(files.size() == 2);
+
+  // A table that could be released, had its bytes been those announced.
+  const std::vector<Server::Sent> table = {
+      {v1::OBJECT_KIND_CLINICAL_TABLE, "patient_id,sex\nP1,F\n"}};
+  REQUIRE(server.Ingest(table, "holder", /*wrong_digest=*/true).outcomes[0].reason() ==
+          "DIGEST_WRONG");
+  held = server.Quarantined();
+  REQUIRE(held.size() == 3);
+  REQUIRE_VALUE(IntakeResult retried, server.intake->Retry(held[2].id(), /*pixels_checked=*/true));
+  CHECK(retried.state == IntakeResult::State::kQuarantined);
+  CHECK(retried.reason == "DIGEST_WRONG");
+  CHECK(server.Released().empty());
+  CHECK(server.Quarantined()[2].reason() == "DIGEST_WRONG");
+  // Even when only the name is left to tell it.
+  REQUIRE_OK(server.store->RemoveQuarantined(held[2].id()));
+  REQUIRE_VALUE(std::unique_ptr<Intake> restarted,
+                Intake::Create({.deidentifier = server.deidentifier,
+                                .store = *server.store,
+                                .objects = *server.objects,
+                                .clock = server.clock,
+                                .work_dir = server.folder / "work",
+                                .quarantine_dir = server.folder / "quarantine",
+                                .manifest_dir = server.folder / "manifests",
+                                .site = "north"}));
+  REQUIRE_VALUE(QuarantineRow row, server.store->FindQuarantined(held[2].id()));
+  CHECK(row.reason == "DIGEST_WRONG");
+  // The same, sent well: released.
+  CHECK(server.Ingest(table).outcomes[0].state() == v1::Outcome::STATE_RELEASED);
+}
+
+// The entries of all manifests that are kept, by their names in the object store.
+std::set<std::string> OnRecord(const Server& server) {
+  std::set<std::string> out;
+  absl::StatusOr<std::vector<std::string>> files =
+      base::ListFiles(absl::StrCat(server.folder.path(), "/manifests"));
+  REQUIRE_OK(files);
+  for (const std::string& path : *files) {
+    CHECK(absl::EndsWith(path, ".jsonl"));
+    absl::StatusOr<std::string> text = base::ReadFile(path);
+    REQUIRE_OK(text);
+    absl::StatusOr<ReadManifestResult> record = ReadManifest(*text);
+    REQUIRE_OK(record);
+    for (const ManifestEntry& entry : record->manifest.entries) out.insert(entry.path);
+  }
+  return out;
+}
+
+TEST_CASE("manifest: a call that breaks off has one, and so has a release from quarantine",
+          "[deidentification]") {
+  Server server;
+  grpc::ClientContext context;
+  server.Prepare(context);
+  auto stream = server.stub->Ingest(&context);
+  const std::string table = "patient_id,sex\nP1,F\n";
+  v1::IngestRequest request;
+  request.mutable_header()->set_kind(v1::OBJECT_KIND_CLINICAL_TABLE);
+  request.mutable_header()->set_size(static_cast<int64_t>(table.size()));
+  REQUIRE(stream->Write(request));
+  request.set_chunk(table);
+  REQUIRE(stream->Write(request));
+  request.mutable_end()->set_sha256(crypto::Sha256Hex(table));
+  REQUIRE(stream->Write(request));
+  v1::IngestResponse response;
+  REQUIRE(stream->Read(&response));
+  stream->WritesDone();
+  CHECK_FALSE(stream->Read(&response));
+  CHECK(stream->Finish().error_code() == grpc::StatusCode::CANCELLED);
+  std::vector<v1::ReleasedObject> released = server.Released();
+  REQUIRE(released.size() == 1);
+  CHECK(OnRecord(server) == std::set<std::string>{released[0].sha256()});
+
+  if (!HasZoo()) return;
+  REQUIRE_OK(server.Ingest({{v1::OBJECT_KIND_DICOM, Zoo("US1_UNCI.dcm")}}).status);
+  for (const v1::QuarantinedObject& object : server.Quarantined()) {
+    REQUIRE_OK(server.intake->Retry(object.id(), /*pixels_checked=*/true).status());
+  }
+  released = server.Released();
+  REQUIRE(released.size() == 2);
+  CHECK(OnRecord(server).count(released[1].sha256()) == 1);
+}
+
+TEST_CASE("manifest: the journal of a process that was killed becomes one", "[deidentification]") {
+  Server server;
+  IntakeResult result;
+  result.state = IntakeResult::State::kReleased;
+  result.sha256 = crypto::Sha256Hex("one");
+  result.bytes = 7;
+  auto left =
+      std::make_unique<IntakeRecord>(server.deidentifier, "north", server.folder / "manifests");
+  left->Add(0, result);
+  REQUIRE_OK(left->Keep());
+  result.sha256 = crypto::Sha256Hex("two");
+  left->Add(1, result);
+  left->Add(2, result);
+  REQUIRE_OK(left->Keep());
+  REQUIRE_VALUE(std::vector<std::string> journals, base::ListFiles(server.folder / "manifests"));
+  REQUIRE(journals.size() == 1);
+  REQUIRE_VALUE(std::string journal, base::ReadFile(journals[0]));
+  left.reset();  // makes the manifest: as a call that broke off
+  const std::set<std::string> both{crypto::Sha256Hex("one"), crypto::Sha256Hex("two")};
+  CHECK(OnRecord(server) == both);
+  REQUIRE_VALUE(std::vector<std::string> manifests, base::ListFiles(server.folder / "manifests"));
+  REQUIRE(manifests.size() == 1);
+  REQUIRE_VALUE(std::string manifest, base::ReadFile(manifests[0]));
+
+  // As it lay there before, with the beginning of a batch behind it.
+  REQUIRE_OK(base::WriteFileAtomically(journals[0], journal + journal.substr(0, 300)));
+  REQUIRE(unlink(manifests[0].c_str()) == 0);
+  REQUIRE_OK(IntakeRecord::Recover(server.deidentifier, server.folder / "manifests"));
+  CHECK(OnRecord(server) == both);
+  REQUIRE_VALUE(std::string again, base::ReadFile(manifests[0]));
+  CHECK(again == manifest);
 }
 
 TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentification]") {
