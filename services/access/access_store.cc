@@ -63,6 +63,17 @@ absl::StatusOr<v1::Request> ReadRequest(soci::session& sql, const std::string& i
   return Decode<v1::Request>(body);
 }
 
+absl::StatusOr<std::optional<v1::Request>> ReadRequestOf(soci::session& sql,
+                                                         const std::string& applicant,
+                                                         const std::string& request_id) {
+  std::string body;
+  sql << "SELECT body FROM requests WHERE applicant = :a AND request_id = :r", use(applicant),
+      use(request_id), into(body);
+  if (!sql.got_data()) return std::nullopt;
+  ASSIGN_OR_RETURN(v1::Request request, Decode<v1::Request>(body));
+  return request;
+}
+
 void AddPermitRow(soci::session& sql, const PermitRow& row) {
   std::string body = Encode(row.permit);
   long long expires = row.permit.expire_time().seconds();
@@ -226,15 +237,24 @@ absl::Status AccessStore::SetCertificateExpiry(const std::string& name, absl::Ti
   });
 }
 
+absl::StatusOr<std::optional<v1::Request>> AccessStore::FindRequest(const std::string& applicant,
+                                                                    const std::string& request_id) {
+  std::optional<v1::Request> out;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
+    ASSIGN_OR_RETURN(out, ReadRequestOf(sql, applicant, request_id));
+    return absl::OkStatus();
+  }));
+  return out;
+}
+
 absl::StatusOr<v1::Request> AccessStore::AddRequest(const v1::Request& request,
                                                     const std::string& request_id) {
   v1::Request out;
   RETURN_IF_ERROR(database_->Transact([&](soci::session& sql) -> absl::Status {
-    std::string body;
-    sql << "SELECT body FROM requests WHERE applicant = :a AND request_id = :r",
-        use(request.applicant()), use(request_id), into(body);
-    if (sql.got_data()) {
-      ASSIGN_OR_RETURN(out, Decode<v1::Request>(body));
+    ASSIGN_OR_RETURN(std::optional<v1::Request> made,
+                     ReadRequestOf(sql, request.applicant(), request_id));
+    if (made.has_value()) {
+      out = *std::move(made);
       return absl::OkStatus();
     }
     long long number = 0;
@@ -246,7 +266,7 @@ absl::StatusOr<v1::Request> AccessStore::AddRequest(const v1::Request& request,
                                       " requests, which is the most; talk to the committee"));
     }
     sql << "SELECT COALESCE(MAX(number), 0) + 1 FROM requests", into(number);
-    body = Encode(request);
+    const std::string body = Encode(request);
     sql << "INSERT INTO requests (id, number, applicant, request_id, body) "
            "VALUES (:i, :n, :a, :r, :b)",
         use(request.id()), use(number), use(request.applicant()), use(request_id), use(body);

@@ -75,6 +75,9 @@ class AccessStore {
                             v1::Node::State to, const std::string& reason);
   absl::Status SetCertificateExpiry(const std::string& name, absl::Time expires);
 
+  // The request that this applicant made with this request_id, if any.
+  absl::StatusOr<std::optional<v1::Request>> FindRequest(const std::string& applicant,
+                                                         const std::string& request_id);
   // Stores a new request, or returns the one made before with the same applicant and request_id.
   // Errors: RESOURCE_EXHAUSTED (REQUESTS_TOO_MANY) when the applicant has made kMostRequests.
   static constexpr int kMostRequests = 1000;

@@ -2,9 +2,11 @@
 #include "services/access/requests.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/status_macros.h"
@@ -48,16 +50,31 @@ bool Open(const v1::Request& request) {
          request.state() == v1::Request::STATE_COMMITTEE;
 }
 
+// A dataset may be asked for without its version: the newest of that day was taken, and is in the
+// request with it.
+bool SameDataset(const std::string& stored, const std::string& wished) {
+  return stored == wished || absl::StartsWith(stored, absl::StrCat(wished, "/versions/"));
+}
+
 // Whether the same was asked for, whatever has been decided since.
-bool SameWish(const v1::Request& a, const v1::Request& b) {
-  return a.title() == b.title() && a.purpose() == b.purpose() &&
-         a.until_time().seconds() == b.until_time().seconds() &&
-         a.answers_json() == b.answers_json() &&
-         std::equal(a.operations().begin(), a.operations().end(), b.operations().begin(),
-                    b.operations().end()) &&
-         std::equal(a.datasets().begin(), a.datasets().end(), b.datasets().begin(),
-                    b.datasets().end(),
-                    [](const auto& x, const auto& y) { return x.dataset() == y.dataset(); });
+bool SameWish(const v1::Request& stored, const v1::CreateRequestRequest& wish) {
+  return stored.title() == wish.title() && stored.purpose() == wish.purpose() &&
+         stored.until_time().seconds() == wish.until_time().seconds() &&
+         stored.answers_json() == wish.answers_json() &&
+         std::equal(stored.operations().begin(), stored.operations().end(),
+                    wish.operations().begin(), wish.operations().end()) &&
+         std::equal(stored.datasets().begin(), stored.datasets().end(), wish.datasets().begin(),
+                    wish.datasets().end(), [](const auto& made, const std::string& wished) {
+                      return SameDataset(made.dataset(), wished);
+                    });
+}
+
+absl::StatusOr<v1::Request> MadeBefore(v1::Request stored, const v1::CreateRequestRequest& wish) {
+  if (SameWish(stored, wish)) return stored;
+  return base::Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                     "you have made another request with this requestId; a new wish needs a new "
+                     "UUID",
+                     {{"name", stored.id()}});
 }
 
 bool NamesDatasetOf(const v1::Request& request, absl::string_view node) {
@@ -83,6 +100,11 @@ absl::StatusOr<v1::Request> RequestBook::Create(const rpc::Caller& caller,
   if (wish.request_id().empty() || wish.request_id().size() > 64) {
     return Invalid("requestId", "a UUID of the caller's is needed, so that a repeat is recognised");
   }
+  // Before anything is looked at that changes with time: datasets are withdrawn, the catalogue goes
+  // away, and the day until which was asked passes.
+  ASSIGN_OR_RETURN(std::optional<v1::Request> made,
+                   deps_.store.FindRequest(caller.subject, wish.request_id()));
+  if (made.has_value()) return MadeBefore(*std::move(made), wish);
   if (wish.title().empty() || wish.title().size() > kMaxTitle) {
     return Invalid("title", "1 to 200 characters");
   }
@@ -130,13 +152,7 @@ absl::StatusOr<v1::Request> RequestBook::Create(const rpc::Caller& caller,
     entry.set_advice_reason(advice.reason);
   }
   ASSIGN_OR_RETURN(v1::Request stored, deps_.store.AddRequest(request, wish.request_id()));
-  if (!SameWish(stored, request)) {
-    return base::Error(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-                       "you have made another request with this requestId; a new wish needs a new "
-                       "UUID",
-                       {{"name", stored.id()}});
-  }
-  return stored;
+  return MadeBefore(std::move(stored), wish);
 }
 
 absl::StatusOr<v1::Request> RequestBook::Get(const rpc::Caller& caller, const std::string& id) {

@@ -18,6 +18,7 @@ namespace {
 using absl::StatusCode;
 
 constexpr char kNorth[] = "nodes/north/datasets/lung/versions/1";
+constexpr char kLung[] = "nodes/north/datasets/lung";
 constexpr char kSouth[] = "nodes/south/datasets/breast/versions/1";
 
 rpc::Caller Person(const std::string& subject, std::vector<std::string> roles) {
@@ -48,7 +49,9 @@ struct Office {
                            [] { return std::vector<v1::PeopleIssuer>(); }});
     book = std::make_unique<RequestBook>(RequestBook::Deps{
         *store, clock, base::SystemRandom::Get(),
-        [](const std::string& name) -> absl::StatusOr<DatasetFacts> {
+        [this](const std::string& name) -> absl::StatusOr<DatasetFacts> {
+          if (!catalogue.ok()) return catalogue;
+          if (name == kLung) return DatasetFacts{newest_lung, {"DUO:0000042"}};
           if (name == kNorth) return DatasetFacts{name, {"DUO:0000042"}};
           if (name == kSouth) return DatasetFacts{name, {"DUO:0000006", "DUO:0000021"}};
           return base::Error(StatusCode::kNotFound, "DATASET_NOT_FOUND", "none");
@@ -80,6 +83,8 @@ struct Office {
 
   testing::TemporaryFolder folder;
   base::FakeClock clock;
+  absl::Status catalogue;
+  std::string newest_lung = kNorth;
   std::unique_ptr<AccessStore> store;
   std::unique_ptr<PermitOffice> permits;
   std::unique_ptr<RequestBook> book;
@@ -144,6 +149,36 @@ TEST_CASE("requests: another wish under the same request id is not taken for the
     REQUIRE_REASON(office.book->Create(office.ana, other), StatusCode::kAlreadyExists,
                    "REQUEST_ID_REUSED");
   }
+}
+
+TEST_CASE(
+    "requests: a repeat is the same request, whatever has become of its datasets and its time") {
+  Office office;
+  v1::CreateRequestRequest wish = office.Wish();
+  wish.set_datasets(0, kLung);
+  REQUIRE_VALUE(v1::Request first, office.book->Create(office.ana, wish));
+  CHECK(first.datasets(0).dataset() == kNorth);
+  auto same = [&] {
+    REQUIRE_VALUE(v1::Request again, office.book->Create(office.ana, wish));
+    CHECK(again.SerializeAsString() == first.SerializeAsString());
+  };
+  SECTION("a newer version was published") {
+    office.newest_lung = "nodes/north/datasets/lung/versions/2";
+  }
+  SECTION("the dataset was withdrawn") {
+    office.catalogue =
+        base::Error(StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN", "withdrawn");
+  }
+  SECTION("the catalogue is away") {
+    office.catalogue = base::Error(StatusCode::kUnavailable, "CATALOGUE_AWAY", "away");
+  }
+  SECTION("the day until which was asked has passed") { office.clock.Advance(absl::Hours(25)); }
+  same();
+  // A dataset whose name only begins like the other's is another one.
+  v1::CreateRequestRequest other = wish;
+  other.set_datasets(0, "nodes/north/datasets/lun");
+  REQUIRE_REASON(office.book->Create(office.ana, other), StatusCode::kAlreadyExists,
+                 "REQUEST_ID_REUSED");
 }
 
 TEST_CASE("requests: pages end by number and by size, and show what the caller may see") {
