@@ -103,7 +103,7 @@ absl::Status Enrolment::Invite(const v1::CreateInvitationRequest& request,
   response.mutable_expire_time()->set_seconds(absl::ToUnixSeconds(invitation.expires));
   // The token exists in this answer alone, so it is given out; who is not a member yet has no keys
   // that a relay would have to refuse, and who was one is refused since the removal.
-  if (absl::Status told = PushSuspended(); !told.ok()) base::LogError("relay.not_told", told);
+  if (absl::Status told = PushChange(); !told.ok()) base::LogError("relay.not_told", told);
   return absl::OkStatus();
 }
 
@@ -124,7 +124,7 @@ absl::Status Enrolment::Enrol(const v1::EnrolRequest& request, v1::EnrolResponse
   response.set_ca_pem(deps_.authority.certificate_pem());
   response.set_trust_domain(deps_.trust_domain);
   // The invitation is used up, so this call succeeds; a relay that cannot be told now is told soon.
-  if (absl::Status told = PushSuspended(); !told.ok()) base::LogError("relay.not_told", told);
+  if (absl::Status told = PushChange(); !told.ok()) base::LogError("relay.not_told", told);
   return absl::OkStatus();
 }
 
@@ -146,17 +146,21 @@ absl::Status Enrolment::Renew(const rpc::Caller& caller,
 
 absl::Status Enrolment::List(v1::ListNodesResponse& response) {
   ASSIGN_OR_RETURN(std::vector<NodeRow> rows, deps_.store.Nodes());
-  absl::StatusOr<std::vector<Presence>> presences = deps_.relay.Nodes();
-  for (const NodeRow& row : rows) {
-    *response.add_nodes() = ToNode(row, presences.ok() ? *presences : std::vector<Presence>());
-  }
+  const std::vector<Presence> presences = Presences();
+  for (const NodeRow& row : rows) *response.add_nodes() = ToNode(row, presences);
   return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Node> Enrolment::Show(const std::string& node) {
   ASSIGN_OR_RETURN(NodeRow row, deps_.store.Node(node));
+  return ToNode(row, Presences());
+}
+
+std::vector<Presence> Enrolment::Presences() {
   absl::StatusOr<std::vector<Presence>> presences = deps_.relay.Nodes();
-  return ToNode(row, presences.ok() ? *presences : std::vector<Presence>());
+  if (presences.ok()) return *std::move(presences);
+  base::LogError("relay.not_asked", presences.status());
+  return {};
 }
 
 absl::Status Enrolment::PushSuspended() {
@@ -179,12 +183,18 @@ absl::Status Enrolment::PushSuspended() {
   return deps_.relay.SetSuspended(suspended, epoch, certificates_from);
 }
 
+absl::Status Enrolment::PushChange() {
+  absl::Status told = PushSuspended();
+  if (!told.ok() && deps_.push_again) deps_.push_again();
+  return told;
+}
+
 // `from` includes `to`: a change whose relay could not be told is made again.
 absl::StatusOr<v1::Node> Enrolment::Change(const std::string& node,
                                            const std::vector<v1::Node::State>& from,
                                            v1::Node::State to, const std::string& reason) {
   RETURN_IF_ERROR(deps_.store.SetNodeState(node, from, to, reason));
-  RETURN_IF_ERROR(PushSuspended());
+  RETURN_IF_ERROR(PushChange());
   return Show(node);
 }
 

@@ -61,6 +61,8 @@ class Enrolment {
     base::Random& random;
     std::string trust_domain;
     std::string front_door;
+    // Called when the relay could not be told of a change: somebody should push again soon.
+    std::function<void()> push_again = nullptr;
   };
   explicit Enrolment(Deps deps) : deps_(std::move(deps)) {}
 
@@ -77,12 +79,17 @@ class Enrolment {
   // Tells the relay who is kept out: everyone who is not a member, and with a member's name whoever
   // shows a certificate from before it enrolled last. At start, after each change, and
   // now and then, for a relay that was away.
+  // Errors: those of the store and of RelayControl::SetSuspended.
   absl::Status PushSuspended();
 
  private:
   absl::StatusOr<v1::Node> Show(const std::string& node);
+  // None, and a line in the log, when the relay does not answer: who is a member is known without.
+  std::vector<Presence> Presences();
   absl::StatusOr<v1::Node> Change(const std::string& node, const std::vector<v1::Node::State>& from,
                                   v1::Node::State to, const std::string& reason);
+  // After a change: PushSuspended, and `push_again` when that fails.
+  absl::Status PushChange();
   Deps deps_;
   base::Mutex push_mutex_;
 };

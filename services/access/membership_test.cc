@@ -2,13 +2,22 @@
 // Enrolment, renewal, trust bundles and people's tokens, without a network.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "libs/base/files.h"
+#include "libs/base/log.h"
+#include "libs/base/mutex.h"
 #include "libs/crypto/jws.h"
 #include "libs/crypto/x509.h"
 #include "libs/store/test_database.h"
@@ -25,6 +34,34 @@ namespace oncomesh::access {
 namespace {
 
 using absl::StatusCode;
+
+// The lines that are logged meanwhile. Any thread.
+class LoggedLines {
+ public:
+  LoggedLines() {
+    base::SetLogSink([this](const std::string& line) {
+      base::MutexLock lock(mutex_);
+      lines_.push_back(line);
+    });
+  }
+  ~LoggedLines() { base::SetLogSink(nullptr); }
+  LoggedLines(const LoggedLines&) = delete;
+  LoggedLines& operator=(const LoggedLines&) = delete;
+  // How many of them have all of `parts`.
+  size_t With(const std::vector<std::string>& parts) {
+    base::MutexLock lock(mutex_);
+    return static_cast<size_t>(
+        std::count_if(lines_.begin(), lines_.end(), [&](const std::string& line) {
+          return std::all_of(parts.begin(), parts.end(), [&](const std::string& part) {
+            return absl::StrContains(line, part);
+          });
+        }));
+  }
+
+ private:
+  base::Mutex mutex_;
+  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
+};
 
 // A relay that remembers what it was told.
 class RememberingRelay final : public RelayControl {
@@ -56,8 +93,9 @@ struct Hub {
     auto made = Authority::Open(folder / "authority", "mesh", absl::Hours(24 * 30), clock);
     REQUIRE_OK(made);
     authority = std::make_unique<Authority>(*std::move(made));
-    enrolment = std::make_unique<Enrolment>(Enrolment::Deps{
-        *store, *authority, relay, clock, base::SystemRandom::Get(), "mesh", "127.0.0.1:1"});
+    enrolment = std::make_unique<Enrolment>(
+        Enrolment::Deps{*store, *authority, relay, clock, base::SystemRandom::Get(), "mesh",
+                        "127.0.0.1:1", [this] { ++pushes_wanted; }});
   }
   std::string Invite(const std::string& node) {
     v1::CreateInvitationRequest request;
@@ -69,6 +107,7 @@ struct Hub {
   testing::TemporaryFolder folder;
   base::FakeClock clock;
   RememberingRelay relay;
+  int pushes_wanted = 0;
   std::unique_ptr<AccessStore> store;
   std::unique_ptr<Authority> authority;
   std::unique_ptr<Enrolment> enrolment;
@@ -271,6 +310,50 @@ TEST_CASE("membership: a suspended node gets no certificates and is named to the
   REQUIRE_REASON(hub.enrolment->Suspend("porto", "x"), StatusCode::kNotFound, "NODE_NOT_FOUND");
 }
 
+TEST_CASE("membership: a change that the relay was not told of is asked to be pushed again") {
+  Hub hub;
+  LoggedLines lines;
+  Site lisbon(hub), porto(hub);
+  REQUIRE_OK(lisbon.Enrol(hub.Invite("lisbon")));
+  const std::string token = hub.Invite("porto");
+  CHECK(hub.pushes_wanted == 0);
+  hub.relay.away = true;
+  CHECK_FALSE(hub.enrolment->Suspend("lisbon", "stolen key").ok());
+  CHECK(hub.pushes_wanted == 1);
+  CHECK_FALSE(hub.enrolment->Resume("lisbon").ok());
+  CHECK(hub.pushes_wanted == 2);
+  CHECK_FALSE(hub.enrolment->Remove("lisbon").ok());
+  CHECK(hub.pushes_wanted == 3);
+  REQUIRE_OK(porto.Enrol(token, "porto"));
+  CHECK(hub.pushes_wanted == 4);
+  hub.Invite("turin");
+  CHECK(hub.pushes_wanted == 5);
+  // Whoever pushes again is not asked by their own failure.
+  CHECK_FALSE(hub.enrolment->PushSuspended().ok());
+  CHECK(hub.pushes_wanted == 5);
+}
+
+TEST_CASE("membership: nodes are listed without a relay, and the log says why none is connected") {
+  Hub hub;
+  Site site(hub);
+  REQUIRE_OK(site.Enrol(hub.Invite("lisbon")));
+  Presence here;
+  here.node = "lisbon";
+  here.connected = true;
+  hub.relay.presences = {here};
+  LoggedLines lines;
+  v1::ListNodesResponse nodes;
+  REQUIRE_OK(hub.enrolment->List(nodes));
+  CHECK(nodes.nodes(0).connected());
+  CHECK(lines.With({"relay.not_asked"}) == 0);
+  hub.relay.away = true;
+  nodes.Clear();
+  REQUIRE_OK(hub.enrolment->List(nodes));
+  REQUIRE(nodes.nodes_size() == 1);
+  CHECK_FALSE(nodes.nodes(0).connected());
+  CHECK(lines.With({"relay.not_asked", "RELAY_AWAY"}) == 1);
+}
+
 TEST_CASE("membership: who holds the keys of a removed node stays out while its name is invited") {
   Hub hub;
   CHECK(hub.relay.suspended.empty());
@@ -436,6 +519,83 @@ TEST_CASE("trust: a restart does not forget when the hub was last heard") {
   CHECK(kept.fetched == clock.Now());
 }
 
+TEST_CASE("trust: every new reason why nothing is pulled is logged, and each once") {
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  v1::TrustBundle bundle;
+  bundle.set_epoch(7);
+  REQUIRE_VALUE(auto keeper, TrustKeeper::Open(folder.path(), clock));
+  REQUIRE_OK(keeper->Accept(bundle));
+  LoggedLines lines;
+  // The hub is away, comes back restored from a backup, and has its epoch raised.
+  v1::TrustBundle restored = bundle;
+  restored.set_epoch(5);
+  base::Mutex mutex;
+  base::CondVar done;
+  int pulls = 0;
+  keeper->Start(
+      absl::Milliseconds(1),
+      [&]() -> absl::StatusOr<v1::TrustBundle> {
+        base::MutexLock lock(mutex);
+        ++pulls;
+        if (pulls > 9) done.Signal();
+        if (pulls <= 3) return base::Error(StatusCode::kUnavailable, "HUB_AWAY", "away");
+        return pulls <= 6 ? restored : bundle;
+      },
+      nullptr);
+  {
+    base::MutexLock lock(mutex);
+    while (pulls <= 9) done.Wait(mutex);
+  }
+  keeper->Stop();
+  CHECK(lines.With({"trust.pull_failed", "HUB_AWAY"}) == 1);
+  CHECK(lines.With({"trust.pull_failed", "EPOCH_ROLLBACK", "epoch 5", "seen 7"}) == 1);
+  CHECK(lines.With({"trust.pull_recovered"}) == 1);
+}
+
+TEST_CASE("trust: a revocation is in force also while it cannot be written down") {
+  testing::TemporaryFolder folder;
+  base::FakeClock clock;
+  const std::string state = folder / "state", away = folder / "away";
+  std::filesystem::create_directory(state);
+  v1::TrustBundle bundle;
+  bundle.set_epoch(7);
+  int changes = 0;
+  REQUIRE_VALUE(auto keeper, TrustKeeper::Open(state, clock));
+  keeper->Start(
+      absl::Hours(1), [&]() -> absl::StatusOr<v1::TrustBundle> { return bundle; },
+      [&] { ++changes; });
+  while (!keeper->Get().ok()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  keeper->Stop();
+  REQUIRE(changes == 1);
+
+  std::filesystem::rename(state, away);  // nothing can be written
+  v1::TrustBundle revoked = bundle;
+  revoked.set_epoch(8);
+  revoked.add_revoked_permits("permit-x");
+  clock.Advance(absl::Minutes(1));
+  CHECK_FALSE(keeper->Accept(revoked).ok());
+  CHECK(changes == 2);
+  REQUIRE_VALUE(KeptBundle kept, keeper->Get());
+  CHECK(kept.bundle.epoch() == 8);
+  CHECK(kept.fetched == clock.Now());
+  REQUIRE_REASON(keeper->Accept(bundle), StatusCode::kFailedPrecondition, "EPOCH_ROLLBACK");
+  // Nor does the bundle grow old while the hub is heard.
+  clock.Advance(absl::Hours(2));
+  CHECK_FALSE(keeper->Accept(revoked).ok());
+  REQUIRE_VALUE(kept, keeper->Get());
+  CHECK(kept.fetched == clock.Now());
+
+  // With the space it is written, although it says nothing new.
+  std::filesystem::rename(away, state);
+  REQUIRE_OK(keeper->Accept(revoked));
+  CHECK(changes == 2);
+  REQUIRE_VALUE(auto next, TrustKeeper::Open(state, clock));
+  REQUIRE_VALUE(kept, next->Get());
+  CHECK(kept.bundle.epoch() == 8);
+  CHECK(kept.fetched == clock.Now());
+}
+
 // People over one issuer whose keys can be changed.
 struct SignIn {
   SignIn() {
@@ -548,6 +708,28 @@ TEST_CASE("people: a token of a key that was taken back is refused once forgotte
   REQUIRE_OK(s.people->Authenticate(fresh));
   s.clock.Advance(absl::Minutes(7));
   REQUIRE_REASON(s.people->Authenticate(fresh), StatusCode::kUnauthenticated, "TOKEN_EXPIRED");
+}
+
+TEST_CASE("people: a token that is being verified while its key is taken back is not remembered") {
+  SignIn s;
+  bool take_back = true;
+  std::unique_ptr<People> people;
+  people = std::make_unique<People>(
+      s.configured,
+      [&] {
+        std::vector<v1::PeopleIssuer> before = s.issuers;
+        if (std::exchange(take_back, false)) {
+          s.issuers[0].set_jwks(crypto::PrintJwks(
+              {{"k", crypto::PrivateKey::Generate(crypto::KeyType::kP256).Public()}}));
+          people->Forget();
+        }
+        return before;
+      },
+      s.clock);
+  const std::string token = s.Token();
+  REQUIRE_OK(people->Authenticate(token));  // begun before
+  REQUIRE_REASON(people->Authenticate(token), StatusCode::kUnauthenticated,
+                 "TOKEN_SIGNATURE_INVALID");
 }
 
 TEST_CASE("local issuer: refuses production; gives tokens for credentials it knows") {

@@ -76,8 +76,10 @@ absl::StatusOr<rpc::Person> People::Authenticate(absl::string_view token) {
     return Refused("TOKEN_MALFORMED", "the token is larger than 16 KiB");
   }
   const std::string digest = crypto::Sha256Bytes(token);
+  uint64_t generation = 0;
   {
     base::MutexLock lock(mutex_);
+    generation = generation_;
     auto it = verified_.find(digest);
     if (it != verified_.end()) {
       if (clock_.Now() < it->second.expires) return it->second;
@@ -86,6 +88,8 @@ absl::StatusOr<rpc::Person> People::Authenticate(absl::string_view token) {
   }
   ASSIGN_OR_RETURN(rpc::Person person, Verify(token));
   base::MutexLock lock(mutex_);
+  // Judged by keys that may have been taken back meanwhile: good for this call, not for later ones.
+  if (generation != generation_) return person;
   if (verified_.size() >= kMaxVerified) verified_.clear();
   verified_[digest] = person;
   return person;
@@ -93,6 +97,7 @@ absl::StatusOr<rpc::Person> People::Authenticate(absl::string_view token) {
 
 void People::Forget() {
   base::MutexLock lock(mutex_);
+  ++generation_;
   verified_.clear();
 }
 

@@ -2,6 +2,7 @@
 // People: whose token it is, and what roles they hold at this site.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -43,7 +44,8 @@ class People final : public rpc::Authenticator {
   // (ISSUER_KEYS_NOT_YET) while no keys of its issuer were ever had; those of the issuers' source.
   absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override;
 
-  // Forgets verified tokens; after a change of issuers or keys.
+  // Forgets verified tokens, also those that are being verified now; after a change of issuers or
+  // keys.
   void Forget();
 
  private:
@@ -56,6 +58,7 @@ class People final : public rpc::Authenticator {
   FindKeys find_keys_;
   base::Clock& clock_;
   base::Mutex mutex_;
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;                      // raised by Forget
   std::map<std::string, rpc::Person> verified_ ABSL_GUARDED_BY(mutex_);  // by SHA-256 of the token
 };
 

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/files.h"
-#include "libs/base/log.h"
 #include "libs/base/status_macros.h"
+#include "services/access/outage_log.h"
 
 namespace oncomesh::access {
 
@@ -57,6 +57,7 @@ absl::StatusOr<KeptBundle> TrustKeeper::Get() {
 
 absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
   std::function<void()> tell;
+  absl::Status written;
   {
     base::MutexLock lock(mutex_);
     if (kept_.has_value() && bundle.epoch() < kept_->bundle.epoch()) {
@@ -68,20 +69,25 @@ absl::Status TrustKeeper::Accept(const v1::TrustBundle& bundle) {
                        "minimumEpoch, see services/access/README.md"));
     }
     const bool changed = !kept_.has_value() || !SameContent(kept_->bundle, bundle);
-    KeptBundle fresh{bundle, clock_.Now()};
+    // In force before it is on the disk: a revocation does not wait for space.
+    kept_ = KeptBundle{bundle, clock_.Now()};
+    if (changed) tell = changed_;
+    unwritten_ = unwritten_ || changed;
     // The fetch time alone changes every few seconds, which is not worth a write each time.
     const absl::Duration max_age = max_age_ ? max_age_() : absl::Hours(1);
-    if (changed || fresh.fetched - stored_ >= max_age / 10) {
-      v1::GetTrustBundleResponse stored;
-      *stored.mutable_bundle() = bundle;
-      stored.mutable_fetch_time()->set_seconds(absl::ToUnixSeconds(fresh.fetched));
-      RETURN_IF_ERROR(base::WriteFileAtomically(path_, stored.SerializeAsString(), 0600));
-      stored_ = fresh.fetched;
-    }
-    kept_ = std::move(fresh);
-    if (changed) tell = changed_;
+    if (unwritten_ || kept_->fetched - stored_ >= max_age / 10) written = Write();
   }
   if (tell) tell();
+  return written;
+}
+
+absl::Status TrustKeeper::Write() {
+  v1::GetTrustBundleResponse stored;
+  *stored.mutable_bundle() = kept_->bundle;
+  stored.mutable_fetch_time()->set_seconds(absl::ToUnixSeconds(kept_->fetched));
+  RETURN_IF_ERROR(base::WriteFileAtomically(path_, stored.SerializeAsString(), 0600));
+  stored_ = kept_->fetched;
+  unwritten_ = false;
   return absl::OkStatus();
 }
 
@@ -92,14 +98,10 @@ void TrustKeeper::Start(absl::Duration period, Fetch fetch, std::function<void()
     changed_ = std::move(changed);
   }
   puller_ = std::thread([this, period, fetch = std::move(fetch)] {
-    bool said = false;
+    OutageLog outage("trust.pull_failed", "trust.pull_recovered");
     while (true) {
       absl::StatusOr<v1::TrustBundle> bundle = fetch();
-      absl::Status status = bundle.ok() ? Accept(*bundle) : bundle.status();
-      // Once per outage, not every few seconds.
-      if (!status.ok() && !said) base::LogError("trust.pull_failed", status);
-      if (status.ok() && said) base::Log(base::Level::kInfo, "trust.pull_recovered");
-      said = !status.ok();
+      outage.Tell(bundle.ok() ? Accept(*bundle) : bundle.status());
       base::MutexLock lock(mutex_);
       // Sooner while the first one is missing: other services wait for it.
       const absl::Duration wait = kept_.has_value() ? period : absl::Milliseconds(200);

@@ -40,7 +40,8 @@ class TrustKeeper {
 
   // Takes a bundle from the hub. Errors: FAILED_PRECONDITION (EPOCH_ROLLBACK) when its epoch is
   // lower than that of the one kept: a hub restored from an old backup must not bring revoked
-  // permits back.
+  // permits back. Those of writing the file, such as RESOURCE_EXHAUSTED (DISK_FULL), when a restart
+  // would not find it: here it is in force all the same, and the next Accept writes again.
   absl::Status Accept(const v1::TrustBundle& bundle);
 
   // Pulls now and then every `period` until Stop. `changed` is called after a bundle that says
@@ -52,6 +53,8 @@ class TrustKeeper {
   TrustKeeper(std::string path, base::Clock& clock, std::function<absl::Duration()> max_age)
       : path_(std::move(path)), clock_(clock), max_age_(std::move(max_age)) {}
 
+  absl::Status Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const std::string path_;
   base::Clock& clock_;
   const std::function<absl::Duration()> max_age_;
@@ -59,6 +62,8 @@ class TrustKeeper {
   std::function<void()> changed_ ABSL_GUARDED_BY(mutex_);
   std::optional<KeptBundle> kept_ ABSL_GUARDED_BY(mutex_);
   absl::Time stored_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // fetch time on disk
+  // What is kept says something else than the file.
+  bool unwritten_ ABSL_GUARDED_BY(mutex_) = false;
   base::CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread puller_;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,6 +25,7 @@
 #include "services/access/audit_service.h"
 #include "services/access/authority.h"
 #include "services/access/enrolment.h"
+#include "services/access/housekeeper.h"
 #include "services/access/hub_clients.h"
 #include "services/access/issuer_keys.h"
 #include "services/access/node_membership.h"
@@ -84,36 +84,23 @@ class HubApp final : public rpc::App {
 
   absl::Status Start() override {
     issuer_keys_->Start([this] { people_->Forget(); });
-    // The hub renews its own certificates; the relay learns who is kept out. Both are looked at
-    // again and again, since the relay starts after this service.
-    housekeeper_ = std::thread([this] {
-      while (true) {
-        const bool pushed = enrolment_->PushSuspended().ok();
-        absl::Status renewed = RenewOwn();
-        if (!renewed.ok()) base::LogError("certificates.renewal_failed", renewed);
-        const absl::Duration look = folders_.LookAgain();
-        base::MutexLock lock(mutex_);
-        if (!stopping_) {
-          wake_.WaitFor(mutex_, absl::ToChronoNanoseconds(pushed ? look : absl::Seconds(1)));
-        }
-        if (stopping_) return;
-      }
-    });
+    housekeeper_.Start();
     return absl::OkStatus();
   }
 
   void Drain() override {
-    {
-      base::MutexLock lock(mutex_);
-      stopping_ = true;
-      wake_.SignalAll();
-    }
-    if (housekeeper_.joinable()) housekeeper_.join();
+    housekeeper_.Stop();
     issuer_keys_->Stop();
   }
 
  private:
-  explicit HubApp(const AccessConfig& config) : config_(config), folders_(Folders(config)) {}
+  explicit HubApp(const AccessConfig& config)
+      : config_(config),
+        folders_(Folders(config)),
+        // The relay starts after this service, so it is told until it has heard.
+        housekeeper_({.push = [this] { return enrolment_->PushSuspended(); },
+                      .renew = [this] { return RenewOwn(); },
+                      .look_again = [this] { return folders_.LookAgain(); }}) {}
 
   absl::Status Init() {
     const std::string& state = config_.service().state_dir();
@@ -161,7 +148,8 @@ class HubApp final : public rpc::App {
         }});
     enrolment_.emplace(Enrolment::Deps{*store_, *authority_, *relay_, SystemTime(),
                                        base::SystemRandom::Get(), config_.service().trust_domain(),
-                                       config_.front_door_address()});
+                                       config_.front_door_address(),
+                                       [this] { housekeeper_.Wake(); }});
     PushTrust push = MakePushTrust(*store_, *relay_, MakeSendTrust(config_));
     rpc::CallGuard::Deps deps = GuardDeps(config_);
     deps.authenticator = &*people_;
@@ -235,10 +223,7 @@ class HubApp final : public rpc::App {
   std::optional<EnrolmentServiceImpl> enrolment_service_;
   std::optional<TrustServiceImpl> trust_service_;
   std::optional<AuditServiceImpl> audit_service_;
-  base::Mutex mutex_;
-  base::CondVar wake_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread housekeeper_;
+  Housekeeper housekeeper_;  // last, for its thread uses the others
 };
 
 class NodeApp final : public rpc::App {
@@ -352,7 +337,11 @@ class NodeApp final : public rpc::App {
       asked = SystemTime().Now();
     }
     absl::StatusOr<v1::TrustBundle> bundle = PullTrust(issuer);
-    return bundle.ok() && trust_->Accept(*bundle).ok();
+    if (!bundle.ok()) return false;
+    // A bundle that could not be written down is in force nevertheless; what is wrong with the disk
+    // the next pull says.
+    absl::Status taken = trust_->Accept(*bundle);
+    return taken.ok() || base::ReasonOf(taken) != "EPOCH_ROLLBACK";
   }
 
   // Before the node has a certificate there is one way in: the hub's front door, as anybody.
