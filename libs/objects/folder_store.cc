@@ -41,9 +41,11 @@ class FolderStore final : public ObjectStore {
   absl::StatusOr<std::string> Put(absl::string_view bytes) override {
     std::string name = crypto::Sha256Hex(bytes);
     std::string path = Path(name);
-    if (access(path.c_str(), F_OK) == 0) return name;
-    RETURN_IF_ERROR(base::MakeDirectories(Folder(name), 0700));
-    RETURN_IF_ERROR(base::WriteFileAtomically(path, bytes, 0400));
+    if (access(path.c_str(), F_OK) != 0) {
+      RETURN_IF_ERROR(base::MakeDirectories(Folder(name), 0700));
+      RETURN_IF_ERROR(base::WriteFileAtomically(path, bytes, 0400));
+    }
+    for (const std::string& folder : FoldersOf(name)) RETURN_IF_ERROR(SyncFolder(folder));
     return name;
   }
 
@@ -70,10 +72,7 @@ class FolderStore final : public ObjectStore {
       Arrival& arrival = arrivals[i];
       if (arrival.status.ok() && arrival.fd >= 0) arrival.status = Move(files[i].path, arrival);
       if (!arrival.status.ok()) continue;
-      // Also when it was there already: whoever put it there may not have come this far. A folder
-      // that was made now has its own name in the folder above it.
-      const std::string folder = Folder(arrival.name);
-      folders.insert({folder, folder.substr(0, folder.rfind('/')), root_});
+      for (std::string& folder : FoldersOf(arrival.name)) folders.insert(std::move(folder));
     }
     absl::Status synced;
     for (const std::string& folder : folders) synced.Update(SyncFolder(folder));
@@ -205,6 +204,13 @@ class FolderStore final : public ObjectStore {
 
   std::string Folder(const std::string& name) const {
     return absl::StrCat(root_, "/", name.substr(0, 2), "/", name.substr(2, 2));
+  }
+  // What must be synced for the object to keep its name, also when it was there already: whoever
+  // put it there may not have come this far. A folder that was made now has its own name in the
+  // folder above it.
+  std::vector<std::string> FoldersOf(const std::string& name) const {
+    const std::string folder = Folder(name);
+    return {folder, folder.substr(0, folder.rfind('/')), root_};
   }
   std::string Path(const std::string& name) const { return absl::StrCat(Folder(name), "/", name); }
 

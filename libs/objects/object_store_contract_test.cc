@@ -1,14 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every object store must do; run on each implementation.
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <string>
+#include <system_error>
 
 #include "libs/base/files.h"
 #include "libs/objects/object_store.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
+
+namespace {
+std::set<std::string> synced_folders;
+}  // namespace
+
+// In place of the C library's, for the whole test program.
+extern "C" int fsync(int fd) {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
+  if (!error && std::filesystem::is_directory(path, error)) synced_folders.insert(path);
+  return static_cast<int>(syscall(SYS_fsync, fd));
+}
 
 namespace oncomesh::objects {
 namespace {
@@ -80,6 +97,23 @@ TEST_CASE("object store contract: folder") {
   testing::TemporaryFolder folder;
   REQUIRE_VALUE(auto store, OpenFolder(folder / "objects"));
   CheckContract(*store, folder.path());
+}
+
+TEST_CASE("object store: what was put keeps its name in every folder above, whoever came first") {
+  testing::TemporaryFolder folder;
+  const std::string root = folder / "objects";
+  REQUIRE_VALUE(auto store, OpenFolder(root));
+  const std::set<std::string> wanted = {root, root + "/ba", root + "/ba/78"};
+  for (const char* state : {"new", "there already"}) {
+    INFO(state);
+    synced_folders.clear();
+    REQUIRE_OK(store->Put("abc"));
+    CHECK(synced_folders == wanted);
+  }
+  REQUIRE_OK(base::WriteFileAtomically(folder / "in", "abc"));
+  synced_folders.clear();
+  REQUIRE_OK(store->PutFile(folder / "in"));
+  CHECK(synced_folders == wanted);
 }
 
 TEST_CASE("object store: an object is absent only from a store that is there") {
