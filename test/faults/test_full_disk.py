@@ -21,7 +21,7 @@ from mesh_testing import trainer
 from mesh_testing.mesh import Mesh, call, until
 from mesh_testing.small_disk import SmallDisk
 
-FULL = ("DISK_FULL", "AUDIT_UNAVAILABLE", "LOG_FAILED")
+FULL = ("DISK_FULL", "LOG_FAILED")
 
 
 @contextmanager
