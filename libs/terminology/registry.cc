@@ -406,6 +406,7 @@ const Variable* Registry::Find(absl::string_view name) const {
 }
 
 std::string Registry::Nearest(absl::string_view name) const {
+  if (name.size() > kMaxNameBytes) return "";
   // Levenshtein distance; names are short.
   std::string best;
   size_t best_distance = name.size() / 3 + 2;

@@ -105,6 +105,8 @@ class Registry {
   // nullptr when there is no such variable.
   const Variable* Find(absl::string_view name) const;
   const std::vector<std::unique_ptr<Variable>>& variables() const { return variables_; }
+  // A longer name is no variable's.
+  static constexpr size_t kMaxNameBytes = 63;
   // The name nearest to `name`, when one is near enough to be what was meant; else empty.
   std::string Nearest(absl::string_view name) const;
   // "2027.1", of the compiled-in part.

@@ -111,6 +111,9 @@ TEST_CASE("registry: a mistyped name finds the one meant") {
   CHECK(Registry::Builtin().Nearest("modalty") == "modality");
   CHECK(Registry::Builtin().Nearest("topograpy") == "topography");
   CHECK(Registry::Builtin().Nearest("xyzzyxyzzy").empty());
+  // Longer than a name can be: nothing is near, and nothing is compared.
+  CHECK(Registry::Builtin().Nearest("age" + std::string(61, '_')).empty());
+  CHECK(Registry::Builtin().Nearest(std::string(1 << 20, 'a')).empty());
 }
 
 TEST_CASE("registry: a site's file adds variables; a broken one is refused by entry") {

@@ -25,6 +25,8 @@ constexpr size_t kMaxReasonBytes = 1 << 20;
 
 absl::Status Invalid(absl::string_view reason, absl::string_view message,
                      absl::string_view subject) {
+  // What is longer than a name says nothing to whoever sent it.
+  if (subject.size() > terminology::Registry::kMaxNameBytes) subject = "";
   return base::Error(absl::StatusCode::kInvalidArgument, reason, message,
                      {{"subject", std::string(subject)}});
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <set>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/base/mutex.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/catalogue/federated_count.h"
@@ -27,7 +29,7 @@ struct Hub {
   std::unique_ptr<RecordStore> store;
   std::unique_ptr<Records> records;
   Hub() {
-    REQUIRE_VALUE(store, RecordStore::Open(absl::StrCat("sqlite:", folder / "hub.db")));
+    REQUIRE_VALUE(store, RecordStore::Open(store::TestDatabaseUrl(folder / "hub.db")));
     records = std::make_unique<Records>(*store, Registry::Builtin());
   }
 };
@@ -173,6 +175,41 @@ TEST_CASE("records: search by words and facets, in pages") {
   v1::SearchDatasetsRequest unknown;
   unknown.add_facets()->set_field("wishes");
   REQUIRE_REASON(hub.records->Search(unknown), absl::StatusCode::kInvalidArgument, "FACET_UNKNOWN");
+  unknown.mutable_facets(0)->set_field(std::string(1 << 20, 'w'));
+  absl::Status long_name = hub.records->Search(unknown).status();
+  REQUIRE_REASON(long_name, absl::StatusCode::kInvalidArgument, "FACET_UNKNOWN");
+  CHECK(long_name.ToString().size() < 4096);
+  for (const auto& [key, value] : base::ErrorInfoOf(long_name).metadata) CHECK(value.size() < 4096);
+}
+
+TEST_CASE("records: values of facets are bounded, and looked at once for all records") {
+  Hub hub;
+  constexpr int kRecords = 12;
+  for (int i = 0; i < kRecords; ++i) {
+    v1::DatasetRecord record = Record("north", absl::StrCat("set-", i + 10));
+    for (int v = 0; v < 5000; ++v) {
+      AddValue(record, "topography", absl::StrCat("C", v / 10, ".", v % 10));
+    }
+    REQUIRE_OK(hub.records->Publish("north", record));
+  }
+  v1::SearchDatasetsRequest request;
+  for (int facet = 0; facet < 2; ++facet) {
+    request.add_facets()->set_field("topography");
+    for (int v = 0; v < 500; ++v) {
+      request.mutable_facets(facet)->add_values(absl::StrCat("D", v));
+    }
+  }
+  const std::clock_t begin = std::clock();
+  REQUIRE_VALUE(auto none, hub.records->Search(request));
+  CHECK(none.total() == 0);
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 10);
+  request.mutable_facets(0)->set_values(499, "C49");
+  request.mutable_facets(1)->set_values(0, "c49.9");
+  REQUIRE_VALUE(auto all, hub.records->Search(request));
+  CHECK(all.total() == kRecords);
+  request.mutable_facets(1)->add_values("D1");
+  REQUIRE_REASON(hub.records->Search(request), absl::StatusCode::kInvalidArgument,
+                 "QUERY_TOO_LONG");
 }
 
 TEST_CASE("records: however large they are, every page of a search fits a message") {
@@ -517,6 +554,10 @@ TEST_CASE("federated count: what is wrong with the question is said before any n
   REQUIRE_REASON(mesh.Ask("all", {"nowhere"}), kInvalid, "NODE_UNKNOWN");
   REQUIRE_REASON(mesh.Ask("all", {}, {"agee"}), kInvalid, "VARIABLE_UNKNOWN");
   REQUIRE_REASON(mesh.Ask("all", {}, {"sex", "sex"}), kInvalid, "GROUP_INVALID");
+  // A name that is longer than any is not compared with all there are, and does not come back.
+  absl::Status long_name = mesh.Ask("all", {}, {std::string(3 << 20, 's')}).status();
+  REQUIRE_REASON(long_name, kInvalid, "VARIABLE_UNKNOWN");
+  for (const auto& [key, value] : base::ErrorInfoOf(long_name).metadata) CHECK(value.size() < 4096);
   REQUIRE_REASON(mesh.count.Count({}, "", mesh.clock.Now()), kInvalid, "EXPRESSION_INVALID");
   mesh.nodes.unknown = true;
   REQUIRE_REASON(mesh.Ask("all"), absl::StatusCode::kUnavailable, "NODES_UNKNOWN");

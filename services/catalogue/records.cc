@@ -24,6 +24,8 @@ namespace {
 using Record = v1::DatasetRecord;
 
 constexpr size_t kMaxSearchBytes = 1000;
+constexpr int kMaxFacets = 20;
+constexpr int kMaxFacetValues = 1000;  // of all facets of a search
 constexpr int kMaxValueCounts = 10'000;
 constexpr int kMaxDuoCodes = 32;
 // Of what a node says of a dataset of its own; a page holds at least one record, and the counts of
@@ -86,6 +88,41 @@ std::vector<std::string> FieldValues(const Record& record, const std::string& no
   }
   return out;
 }
+
+// A facet of a search, prepared once for all records.
+class WantedFacet {
+ public:
+  WantedFacet(const v1::Facet& facet, const terminology::Registry& registry)
+      : field_(facet.field()), variable_(registry.Find(facet.field())) {
+    if (variable_ != nullptr && variable_->numeric()) variable_ = nullptr;
+    for (const std::string& want : facet.values()) {
+      values_.push_back(variable_ == nullptr ? want
+                                             : variable_->NormaliseCode(want).value_or(want));
+    }
+  }
+
+  bool Fits(const Record& record, const std::string& node) {
+    for (const std::string& have : FieldValues(record, node, field_)) {
+      auto [known, fresh] = fitting_.try_emplace(have, false);
+      if (fresh) known->second = FitsValue(have);
+      if (known->second) return true;
+    }
+    return false;
+  }
+
+ private:
+  bool FitsValue(const std::string& have) const {
+    return std::any_of(values_.begin(), values_.end(), [&](const std::string& want) {
+      return have == want || (variable_ != nullptr && variable_->IsOrIsBelow(have, want));
+    });
+  }
+
+  const std::string field_;
+  const terminology::Variable* variable_;  // of codes; else nullptr
+  std::vector<std::string> values_;
+  // Records have many values in common.
+  std::map<std::string, bool> fitting_;
+};
 
 using FacetCounts = std::map<std::pair<std::string, std::string>, int64_t>;  // (field, value)
 
@@ -173,16 +210,27 @@ absl::StatusOr<v1::GetDatasetResponse> Records::Get(absl::string_view text) {
 
 absl::StatusOr<v1::SearchDatasetsResponse> Records::Search(
     const v1::SearchDatasetsRequest& request) {
-  if (request.text().size() > kMaxSearchBytes || request.facets_size() > 20) {
-    return base::Error(absl::StatusCode::kInvalidArgument, "QUERY_TOO_LONG",
-                       "a search has at most 1,000 bytes of text and 20 facets");
+  int asked = 0;
+  for (const v1::Facet& facet : request.facets()) {
+    asked = std::min(asked + facet.values_size(), kMaxFacetValues + 1);
   }
+  if (request.text().size() > kMaxSearchBytes || request.facets_size() > kMaxFacets ||
+      asked > kMaxFacetValues) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "QUERY_TOO_LONG",
+                       "a search has at most 1,000 bytes of text, and 20 facets with 1,000 values "
+                       "together");
+  }
+  std::vector<WantedFacet> wanted;
   for (const v1::Facet& facet : request.facets()) {
     if (facet.field() != "node" && facet.field() != "duo" &&
         registry_.Find(facet.field()) == nullptr) {
+      // What is longer than a name says nothing to whoever sent it.
+      const bool name = facet.field().size() <= terminology::Registry::kMaxNameBytes;
       return base::Error(absl::StatusCode::kInvalidArgument, "FACET_UNKNOWN",
-                         "a facet is node, duo or a variable", {{"field", facet.field()}});
+                         "a facet is node, duo or a variable",
+                         {{"field", name ? facet.field() : ""}});
     }
+    wanted.emplace_back(facet, registry_);
   }
   std::vector<std::string> words = absl::StrSplit(absl::AsciiStrToLower(request.text()),
                                                   absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
@@ -202,21 +250,7 @@ absl::StatusOr<v1::SearchDatasetsResponse> Records::Search(
         absl::StrCat(record.name(), "\n", record.title(), "\n", record.description()));
     bool fits = std::all_of(words.begin(), words.end(),
                             [&](const std::string& word) { return absl::StrContains(text, word); });
-    for (const v1::Facet& facet : request.facets()) {
-      const terminology::Variable* variable = registry_.Find(facet.field());
-      bool one = false;
-      for (const std::string& have : FieldValues(record, node, facet.field())) {
-        for (const std::string& want : facet.values()) {
-          std::string code = want;
-          if (variable != nullptr && !variable->numeric()) {
-            code = variable->NormaliseCode(want).value_or(want);
-          }
-          one = one || have == code ||
-                (variable != nullptr && !variable->numeric() && variable->IsOrIsBelow(have, code));
-        }
-      }
-      fits = fits && one;
-    }
+    for (WantedFacet& facet : wanted) fits = fits && facet.Fits(record, node);
     if (!fits) continue;
     matching.emplace_back(DatasetName{node, key.second}.Text(), &record);
     std::set<std::pair<std::string, std::string>> values = {{"node", node}};
