@@ -110,6 +110,12 @@ Column ColumnBuilder::Build(size_t rows) && {
   return out;
 }
 
+Bits Column::Known() const {
+  Bits out(codes_.size());
+  SelectRange(codes_, 1, static_cast<uint32_t>(values()), out);
+  return out;
+}
+
 std::vector<char> Column::Accepted(const query::Bound& condition) const {
   std::vector<char> out(values() + 1, 0);
   for (uint32_t v = 1; v < out.size(); ++v) {

@@ -27,6 +27,8 @@ class Column {
   double Number(uint32_t value) const { return numbers_[value - 1]; }
   uint32_t ValueOf(size_t row) const { return codes_[row]; }
 
+  // The rows whose value is known.
+  Bits Known() const;
   // The rows for which `condition` (of this variable) is true. A row whose value is unknown is
   // never among them, negated or not.
   Bits Select(const query::Bound& condition) const;

@@ -3,8 +3,10 @@
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
+#include <deque>
 #include <set>
 #include <utility>
 
@@ -21,11 +23,17 @@
 #include "libs/terminology/duo.h"
 #include "services/catalogue/dataset_name.h"
 #include "services/catalogue/node_count.h"
+#include "services/catalogue/version_contents.h"
 
 namespace oncomesh::catalogue {
 namespace {
 
 constexpr int kItemsPerPart = 1000;
+// A new version is compared with those of the last so many different sizes, and with so many of
+// each.
+constexpr size_t kComparedSizes = 16;
+constexpr size_t kComparedAlike = 4;
+constexpr int kVersionsPerPage = 50;
 constexpr size_t kMaxSplit = 1000;
 constexpr size_t kMaxStatisticsBytes = 256 << 10;
 constexpr size_t kMaxPageBytes = 1 << 20;
@@ -51,6 +59,25 @@ int64_t RoundToTwoDigits(int64_t n) {
   int64_t step = 1;
   while (n / step >= 100) step *= 10;
   return (n + step / 2) / step * step;
+}
+
+// Studies, series, objects and bytes, of a dataset whose patients are told.
+void AddSizes(const std::vector<v1::ManifestItem>& items, const DisclosureRules& rules,
+              v1::Statistics& out) {
+  std::set<std::string> studies, series;
+  int64_t bytes = 0;
+  for (const v1::ManifestItem& item : items) {
+    studies.insert(item.study_uid());
+    series.insert(item.series_uid());
+    bytes += item.bytes();
+  }
+  auto rounded = [&](size_t n) {
+    return Round(static_cast<int64_t>(n), rules).value_or(out.patients());
+  };
+  out.set_studies(rounded(studies.size()));
+  out.set_series(rounded(series.size()));
+  out.set_objects(rounded(items.size()));
+  out.set_bytes(RoundToTwoDigits(bytes));
 }
 
 google::protobuf::Timestamp Stamp(absl::Time time) {
@@ -98,7 +125,10 @@ absl::StatusOr<v1::DatasetRecord> Datasets::Create(const v1::CreateDatasetReques
   RETURN_IF_ERROR(query::FirstProblem(binding));
   std::shared_ptr<const Index> index = deps_.index.Get();
   // A dataset is exactly what was asked for, or nothing.
-  Prune(binding.root, *index, binding.problems);
+  Prune(
+      binding.root,
+      [&](const terminology::Variable& variable) { return index->Find(variable) != nullptr; },
+      binding.problems);
   if (!binding.problems.empty()) {
     return base::Error(absl::StatusCode::kFailedPrecondition, binding.problems[0].reason,
                        binding.problems[0].message, {{"part", binding.problems[0].part}});
@@ -119,12 +149,82 @@ absl::StatusOr<v1::DatasetRecord> Datasets::Create(const v1::CreateDatasetReques
   record.set_digest(ManifestDigest(items));
   record.set_state(v1::DatasetRecord::STATE_FROZEN);
   *record.mutable_create_time() = Stamp(deps_.clock.Now());
-  ASSIGN_OR_RETURN(*record.mutable_statistics(), Describe(*index, std::move(series), items));
+  ASSIGN_OR_RETURN(*record.mutable_statistics(),
+                   Describe(request.dataset(), *index, std::move(series), items));
   return deps_.store.AddDataset(deps_.node, request.dataset(), std::move(record), items,
                                 request.request_id(), request_digest);
 }
 
-absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits series,
+absl::StatusOr<absl::optional<v1::Statistics>> Datasets::ToldOfVersionNear(
+    const std::string& dataset, const std::vector<v1::ManifestItem>& items,
+    const DisclosureRules& rules) {
+  // Versions that were told the same sizes stand together; the first of them is the one whose sizes
+  // they are.
+  struct Alike {
+    v1::Statistics told;
+    std::vector<v1::DatasetRecord> versions;  // without statistics
+  };
+  std::deque<Alike> groups;
+  ASSIGN_OR_RETURN(std::vector<v1::DatasetRecord> page,
+                   deps_.store.ListDatasets(dataset, 0, kVersionsPerPage));
+  while (!page.empty()) {
+    DatasetName last;
+    for (v1::DatasetRecord& record : page) {
+      ASSIGN_OR_RETURN(last, ParseDatasetName(record.name()));
+      if (last.dataset != dataset) break;
+      v1::Statistics told = std::move(*record.mutable_statistics());
+      record.clear_statistics();
+      told.clear_values();
+      // Numbers of other rules would be wrong under these.
+      if (told.min_cell() != rules.min_cell || told.rounding() != rules.rounding) continue;
+      auto alike = std::find_if(groups.begin(), groups.end(), [&](const Alike& group) {
+        return google::protobuf::util::MessageDifferencer::Equals(group.told, told);
+      });
+      if (alike == groups.end()) {
+        if (groups.size() == kComparedSizes) groups.pop_front();
+        alike = groups.insert(groups.end(), Alike{std::move(told), {}});
+      }
+      // The first stays.
+      if (alike->versions.size() == kComparedAlike) {
+        alike->versions.erase(alike->versions.begin() + 1);
+      }
+      alike->versions.push_back(std::move(record));
+    }
+    if (last.dataset != dataset) break;
+    ASSIGN_OR_RETURN(page, deps_.store.ListDatasets(dataset, last.version, kVersionsPerPage));
+  }
+  VersionHistory history(rules);
+  // As everywhere, the empty one is a reference from the start, and hidden.
+  v1::Statistics hidden;
+  hidden.set_min_cell(rules.min_cell);
+  hidden.set_rounding(rules.rounding);
+  history.AddReference({}, std::move(hidden));
+  for (const Alike& group : groups) {
+    for (size_t i = 0; i < group.versions.size(); ++i) {
+      const v1::DatasetRecord& record = group.versions[i];
+      if (i > 0 && record.digest() == group.versions[i - 1].digest()) continue;
+      ASSIGN_OR_RETURN(DatasetName name, ParseDatasetName(record.name()));
+      VersionContents contents;
+      ASSIGN_OR_RETURN(int64_t count, deps_.store.CountItems(name.dataset, name.version));
+      for (int64_t from = 0; from < count; from += kItemsPerPart) {
+        ASSIGN_OR_RETURN(std::vector<v1::ManifestItem> part,
+                         deps_.store.Items(name.dataset, name.version, from, kItemsPerPart));
+        for (const v1::ManifestItem& item : part) contents.Add(item);
+      }
+      if (i == 0 && group.told.has_patients()) {
+        history.AddReference(std::move(contents), group.told);
+      } else {
+        history.AddTold(std::move(contents), group.told);
+      }
+    }
+  }
+  VersionContents next;
+  for (const v1::ManifestItem& item : items) next.Add(item);
+  return history.ToldOf(next);
+}
+
+absl::StatusOr<v1::Statistics> Datasets::Describe(const std::string& dataset, const Index& index,
+                                                  Bits series,
                                                   const std::vector<v1::ManifestItem>& items) {
   ASSIGN_OR_RETURN(CountPolicy policy, deps_.policy.Get());
   const DisclosureRules& rules = policy.rules;
@@ -132,24 +232,18 @@ absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits serie
   out.set_min_cell(rules.min_cell);
   out.set_rounding(rules.rounding);
   Rows rows{terminology::Level::kSeries, std::move(series)};
-  std::optional<int64_t> patients = deps_.memory.Answer(index.Patients(rows), rules);
-  // Whatever counts something of hidden patients would count the patients.
-  if (!patients.has_value()) return out;
-  out.set_patients(*patients);
-  std::set<std::string> studies, all_series;
-  int64_t bytes = 0;
-  for (const v1::ManifestItem& item : items) {
-    studies.insert(item.study_uid());
-    all_series.insert(item.series_uid());
-    bytes += item.bytes();
+  ASSIGN_OR_RETURN(absl::optional<v1::Statistics> near, ToldOfVersionNear(dataset, items, rules));
+  if (near.has_value()) {
+    out = *std::move(near);
+  } else {
+    const AnswerMemory::Told patients =
+        deps_.memory.Tell(index.Patients(rows), rules, AnswerMemory::Asked::kQuestion);
+    if (patients.number.has_value()) out.set_patients(*patients.number);
+    // Beside the number of others, sizes would tell what those have who make the difference.
+    if (patients.number.has_value() && patients.own) AddSizes(items, rules, out);
   }
-  auto rounded = [&](size_t n) {
-    return Round(static_cast<int64_t>(n), rules).value_or(*patients);
-  };
-  out.set_studies(rounded(studies.size()));
-  out.set_series(rounded(all_series.size()));
-  out.set_objects(rounded(items.size()));
-  out.set_bytes(RoundToTwoDigits(bytes));
+  // Whatever counts something of hidden patients would count the patients.
+  if (!out.has_patients()) return out;
   for (const auto& variable : deps_.registry.variables()) {
     const Column* column = index.Find(*variable);
     if (column == nullptr || (variable->numeric() && variable->bands.empty())) continue;
@@ -164,7 +258,8 @@ absl::StatusOr<v1::Statistics> Datasets::Describe(const Index& index, Bits serie
     for (size_t i = 0; i < cells.size(); ++i) {
       const PatientGroup& group = (*groups)[i];
       if (!cells[i].shown || !group.key[0].has_value()) continue;
-      std::optional<int64_t> told = deps_.memory.Answer(group.patients, rules);
+      std::optional<int64_t> told =
+          deps_.memory.Tell(group.patients, rules, AnswerMemory::Asked::kGroup).number;
       if (!told.has_value()) continue;
       v1::ValueCount* value = out.add_values();
       value->set_variable(variable->name);

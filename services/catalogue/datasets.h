@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "libs/base/clock.h"
 #include "libs/base/mutex.h"
 #include "libs/terminology/registry.h"
@@ -60,8 +61,14 @@ class Datasets {
                         absl::FunctionRef<bool(const v1::GetDatasetManifestResponse&)> send);
 
  private:
-  absl::StatusOr<v1::Statistics> Describe(const Index& index, Bits series,
-                                          const std::vector<v1::ManifestItem>& items);
+  // What is told of the next version of `dataset`.
+  absl::StatusOr<v1::Statistics> Describe(const std::string& dataset, const Index& index,
+                                          Bits series, const std::vector<v1::ManifestItem>& items);
+  // The statistics of the earlier version whose sizes are told of one with `items`; nothing when it
+  // is told for what it is.
+  absl::StatusOr<absl::optional<v1::Statistics>> ToldOfVersionNear(
+      const std::string& dataset, const std::vector<v1::ManifestItem>& items,
+      const DisclosureRules& rules);
   // What the hub does not know is withdrawn there.
   absl::Status WithdrawAtHub(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(telling_hub_);
 

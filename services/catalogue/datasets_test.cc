@@ -282,6 +282,100 @@ TEST_CASE("dataset: a publication that is on its way does not undo a withdrawal"
                  absl::StatusCode::kFailedPrecondition, "DATASET_WITHDRAWN");
 }
 
+// Of a patient; up to 676 of them.
+std::string Code(int patient) {
+  return absl::StrCat("PATIENT", std::string(1, static_cast<char>('A' + patient / 26)),
+                      std::string(1, static_cast<char>('A' + patient % 26)));
+}
+
+TEST_CASE("dataset: versions that differ by few patients do not show what those have") {
+  Node node;
+  node.policy = FixedPolicy(CountPolicy{.rules = {.min_cell = 5, .rounding = 5}});
+  int next = 0;
+  auto add = [&](int patients, int series) {
+    for (int p = 0; p < patients; ++p) {
+      ++next;
+      for (int s = 0; s < series; ++s) {
+        node.Release(Code(next), next, next * 100 + s, next * 100 + s, "CT");
+      }
+    }
+    node.Sync();
+  };
+  auto sizes = [](const v1::DatasetRecord& record) {
+    v1::Statistics out = record.statistics();
+    out.clear_values();
+    return out.DebugString();
+  };
+  add(42, 3);
+  REQUIRE_VALUE(v1::DatasetRecord first, node.datasets->Create(Ask("a-set", "modality = 'CT'")));
+  CHECK(first.statistics().patients() == 40);
+  CHECK(first.statistics().studies() == 40);
+  CHECK(first.statistics().series() == 125);
+  CHECK(first.statistics().objects() == 125);
+  CHECK(first.statistics().bytes() > 0);
+
+  add(1, 30);
+  REQUIRE_VALUE(v1::DatasetRecord second, node.datasets->Create(Ask("a-set", "modality = 'CT'")));
+  CHECK(second.digest() != first.digest());
+  CHECK(sizes(second) == sizes(first));
+  // A dataset of another name is told the patients of its neighbour, and no sizes.
+  REQUIRE_VALUE(v1::DatasetRecord other, node.datasets->Create(Ask("b-set", "modality = 'CT'")));
+  CHECK(other.statistics().patients() == 40);
+  CHECK_FALSE(other.statistics().has_studies());
+  CHECK_FALSE(other.statistics().has_series());
+  CHECK_FALSE(other.statistics().has_objects());
+  CHECK_FALSE(other.statistics().has_bytes());
+
+  // Nor after a restart, when nothing is remembered but the versions themselves.
+  AnswerMemory empty;
+  Datasets restarted({.node = "north",
+                      .registry = Registry::Builtin(),
+                      .index = node.index,
+                      .store = *node.store,
+                      .policy = node.policy,
+                      .memory = empty,
+                      .hub = node.hub,
+                      .clock = node.clock});
+  REQUIRE_VALUE(v1::DatasetRecord third, restarted.Create(Ask("a-set", "modality = 'CT'")));
+  CHECK(sizes(third) == sizes(first));
+  // The same patients, of whom one has more: the same.
+  node.Release(Code(1), 1, 9999, 9999, "CT");
+  node.Sync();
+  REQUIRE_VALUE(v1::DatasetRecord more, restarted.Create(Ask("a-set", "modality = 'CT'")));
+  CHECK(sizes(more) == sizes(first));
+
+  // What differs by many is told for what it is, however it is reached.
+  add(10, 3);
+  REQUIRE_VALUE(v1::DatasetRecord far, restarted.Create(Ask("a-set", "modality = 'CT'")));
+  CHECK(far.statistics().patients() == 55);
+  CHECK(far.statistics().series() == 187 / 5 * 5);
+  // So is another selection of the same patients.
+  for (int p = 1; p <= next; ++p) {
+    node.Release(Code(p), p, 20000 + p, 20000 + p, "MR");
+  }
+  node.Sync();
+  REQUIRE_VALUE(v1::DatasetRecord both, restarted.Create(Ask("a-set", "modality in ('CT', 'MR')")));
+  CHECK(both.statistics().patients() == 55);
+  CHECK(both.statistics().series() == 240);
+}
+
+TEST_CASE("dataset: versions that grow patient by patient do not keep their sizes") {
+  Node node;
+  node.policy = FixedPolicy(CountPolicy{.rules = {.min_cell = 3, .rounding = 1}});
+  for (int p = 1; p <= 30; ++p) {
+    node.Release(Code(p), p, p, p, "CT");
+    node.Sync();
+    REQUIRE_VALUE(v1::DatasetRecord record, node.datasets->Create(Ask("a-set", "all")));
+    if (!record.statistics().has_patients()) {
+      CHECK(p < 6);
+      continue;
+    }
+    // As for counts: off by at most 3k - 3.
+    CHECK(std::abs(record.statistics().patients() - p) <= 6);
+    CHECK(std::abs(record.statistics().series() - p) <= 6);
+  }
+}
+
 TEST_CASE("dataset: lists are paged, and long manifests come in parts") {
   Node node;
   for (int i = 1; i <= 1100; ++i) {

@@ -48,7 +48,24 @@ void Suppress(std::vector<Cell>& cells, const DisclosureRules& rules) {
   }
 }
 
-std::optional<int64_t> AnswerMemory::Answer(const Bits& patients, const DisclosureRules& rules) {
+void AnswerMemory::Enter(Place place) {
+  place->second.used = ++last_;
+  ByUse& list = List(place->second.asked);
+  list.emplace(last_, place);
+  if (list.size() <= capacity_) return;
+  by_count_.erase(list.begin()->second);
+  list.erase(list.begin());
+}
+
+void AnswerMemory::Renew(Place place, Asked asked) {
+  Past& past = place->second;
+  List(past.asked).erase(past.used);
+  if (asked == Asked::kQuestion) past.asked = asked;
+  Enter(place);
+}
+
+AnswerMemory::Told AnswerMemory::Tell(const Bits& patients, const DisclosureRules& rules,
+                                      Asked asked) {
   const auto count = static_cast<int64_t>(patients.Count());
   const auto apart = static_cast<size_t>(rules.apart());
   const size_t near = (apart + 1) / 2;  // min_cell
@@ -56,18 +73,20 @@ std::optional<int64_t> AnswerMemory::Answer(const Bits& patients, const Disclosu
   if (!(rules_ == rules)) {
     // Numbers of other rules would be wrong under these.
     by_count_.clear();
-    by_time_.clear();
+    questions_.clear();
+    groups_.clear();
     rules_ = rules;
   }
   // The nearest of each kind. The empty reference stands first: hidden, as far as there are
-  // patients.
+  // patients. `place` is unset for it and for no follower at all.
   struct Nearest {
     size_t distance;
     uint64_t number;
     std::optional<int64_t> told;
+    std::optional<Place> place;
   };
-  Nearest reference{static_cast<size_t>(count), 0, std::nullopt};
-  Nearest follower{near, 0, std::nullopt};
+  Nearest reference{static_cast<size_t>(count), 0, std::nullopt, std::nullopt};
+  Nearest follower{near, 0, std::nullopt, std::nullopt};
   // Populations that are nearer than `apart` have counts that are, too.
   auto end = by_count_.upper_bound(count + rules.apart() - 1);
   for (auto it = by_count_.lower_bound(count - rules.apart() + 1); it != end; ++it) {
@@ -76,20 +95,25 @@ std::optional<int64_t> AnswerMemory::Answer(const Bits& patients, const Disclosu
     size_t distance = Bits::Difference(past.patients, patients, nearest.distance);
     if (distance < nearest.distance ||
         (distance == nearest.distance && past.number < nearest.number)) {
-      nearest = {distance, past.number, past.told};
+      nearest = {distance, past.number, past.told, it};
     }
   }
-  if (reference.distance < near) return reference.told;
-  if (follower.distance < near) return follower.told;
+  const Nearest* answering = nullptr;
+  if (reference.distance < near) {
+    answering = &reference;
+  } else if (follower.distance < near) {
+    answering = &follower;
+  }
+  if (answering != nullptr) {
+    if (answering->place.has_value()) Renew(*answering->place, asked);
+    return {answering->told, answering == &reference && reference.distance == 0};
+  }
   const bool fresh = reference.distance >= apart;
   std::optional<int64_t> told = fresh ? Round(count, rules) : reference.told;
-  auto place = by_count_.emplace(count, Past{patients, told, fresh, ++last_});
-  by_time_.emplace(last_, place);
-  if (by_time_.size() > capacity_) {
-    by_count_.erase(by_time_.begin()->second);
-    by_time_.erase(by_time_.begin());
-  }
-  return told;
+  if (!fresh && reference.place.has_value()) Renew(*reference.place, asked);
+  const uint64_t number = ++last_;
+  Enter(by_count_.emplace(count, Past{patients, told, fresh, number, asked, number}));
+  return {told, fresh};
 }
 
 }  // namespace oncomesh::catalogue

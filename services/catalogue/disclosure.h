@@ -59,14 +59,27 @@ void Suppress(std::vector<Cell>& cells, const DisclosureRules& rules);
 // Of equally near ones the earliest counts. What follows from this, and what does not, is in
 // doc/formats/query.md. Applies to every number that leaves, whoever asked. Any thread.
 //
-// The memory is the process's own and holds the last `capacity` populations; what is forgotten, or
-// asked before a restart, no longer protects. With 100,000 patients a population takes 12.5 kB.
+// The memory is the process's own and holds, of the populations of whole questions and of those of
+// groups, the `capacity` that were used last; what is forgotten, or asked before a restart, no
+// longer protects. With 100,000 patients a population takes 12.5 kB.
 class AnswerMemory {
  public:
+  // A split has up to a thousand groups at once: they push out groups only, never what was asked as
+  // a question of its own.
+  enum class Asked { kQuestion, kGroup };
+  struct Told {
+    std::optional<int64_t> number;  // nothing when it is hidden
+    // The number is this very population's own, rounded, and not that of one near it.
+    bool own = false;
+  };
+
   explicit AnswerMemory(size_t capacity = 1024) : capacity_(capacity) {}
 
-  // The number for a population; nothing when it is hidden.
-  std::optional<int64_t> Answer(const Bits& patients, const DisclosureRules& rules);
+  Told Tell(const Bits& patients, const DisclosureRules& rules, Asked asked);
+  // The number of a whole question.
+  std::optional<int64_t> Answer(const Bits& patients, const DisclosureRules& rules) {
+    return Tell(patients, rules, Asked::kQuestion).number;
+  }
 
  private:
   struct Past {
@@ -74,13 +87,27 @@ class AnswerMemory {
     std::optional<int64_t> told;
     bool reference;
     uint64_t number;  // in order of time
+    Asked asked;
+    uint64_t used;  // when it last answered something
   };
+  using Place = std::multimap<int64_t, Past>::iterator;
+  // From the one that was used longest ago.
+  using ByUse = std::map<uint64_t, Place>;
+
+  ByUse& List(Asked asked) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return asked == Asked::kQuestion ? questions_ : groups_;
+  }
+  // Notes that `place` has answered. What answers a question is kept as one.
+  void Renew(Place place, Asked asked) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds it to its list, and forgets what that list has no room for.
+  void Enter(Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t capacity_;
   base::Mutex mutex_;
   DisclosureRules rules_ ABSL_GUARDED_BY(mutex_);
   std::multimap<int64_t, Past> by_count_ ABSL_GUARDED_BY(mutex_);  // by exact count
-  std::map<uint64_t, std::multimap<int64_t, Past>::iterator> by_time_ ABSL_GUARDED_BY(mutex_);
+  ByUse questions_ ABSL_GUARDED_BY(mutex_);
+  ByUse groups_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;  // numbers count from 1
 };
 

@@ -142,6 +142,47 @@ TEST_CASE("disclosure: new rules forget the numbers of the old ones, and memory 
   CHECK(memory.Answer(Range(300, 391), ten) == 90);
 }
 
+TEST_CASE("disclosure: what is asked again is not forgotten, and splits push out no question") {
+  AnswerMemory memory(/*capacity=*/2);
+  CHECK(memory.Answer(Range(0, 12), kFive) == 10);
+  CHECK(memory.Answer(Range(200, 260), kFive) == 60);
+  CHECK(memory.Answer(Range(0, 12), kFive) == 10);  // used again
+  CHECK(memory.Answer(Range(300, 390), kFive) == 90);
+  // Thirteen alone would be told 15.
+  CHECK(memory.Answer(Range(0, 13), kFive) == 10);
+
+  using Asked = AnswerMemory::Asked;
+  for (size_t n = 0; n < 10; ++n) {
+    const Bits group = Range(400 + 50 * n, 450 + 50 * n);
+    CHECK(memory.Tell(group, kFive, Asked::kGroup).number == 50);
+  }
+  CHECK(memory.Answer(Range(0, 13), kFive) == 10);
+  // A group is told what a question was, and the other way round. What is asked as a question is
+  // kept as one.
+  CHECK(memory.Tell(Range(0, 13), kFive, Asked::kGroup).number == 10);
+  CHECK(memory.Tell(Range(600, 623), kFive, Asked::kGroup).number == 25);
+  CHECK(memory.Answer(Range(600, 622), kFive) == 25);  // twenty-two alone: 20
+  for (size_t n = 0; n < 4; ++n) {
+    memory.Tell(Range(400 + 50 * n, 450 + 50 * n), kFive, Asked::kGroup);
+  }
+  CHECK(memory.Answer(Range(600, 622), kFive) == 25);
+}
+
+TEST_CASE("disclosure: it is known whether a number is the population's own") {
+  AnswerMemory memory;
+  auto own = [&](size_t end) {
+    return memory.Tell(Range(0, end), kFive, AnswerMemory::Asked::kQuestion).own;
+  };
+  CHECK(own(40));
+  CHECK(own(40));
+  CHECK_FALSE(own(41));  // also told 40
+  CHECK_FALSE(own(46));
+  CHECK_FALSE(own(46));
+  CHECK_FALSE(own(50));
+  CHECK(own(51));
+  CHECK_FALSE(own(3));
+}
+
 TEST_CASE("disclosure: distances stop counting where nobody needs to know more") {
   CHECK(Bits::Difference(Range(0, 100), Range(50, 150)) == 100);
   CHECK(Bits::Difference(Range(0, 100), Range(50, 150), 100) == 100);

@@ -92,8 +92,11 @@ std::shared_ptr<const Index> IndexBuilder::Build() && {
   index.series_ = real_series_.size();
   for (auto& [variable, builder] : columns_) {
     Column column = std::move(builder).Build(index.RowCount(variable->level));
-    if (column.known() > 0) index.columns_.emplace(variable, std::move(column));
+    if (column.known() == 0) continue;
+    index.known_.emplace(variable, index.Patients({variable->level, column.Known()}));
+    index.columns_.emplace(variable, std::move(column));
   }
+  index.nobody_ = Bits(patients);
   return std::move(index_);
 }
 
@@ -112,6 +115,11 @@ size_t Index::RowCount(Level level) const {
 const Column* Index::Find(const Variable& variable) const {
   auto found = columns_.find(&variable);
   return found == columns_.end() ? nullptr : &found->second;
+}
+
+const Bits& Index::Known(const Variable& variable) const {
+  auto found = known_.find(&variable);
+  return found == known_.end() ? nobody_ : found->second;
 }
 
 Bits Index::Expand(const Bits& rows, Level from, Level to) const {

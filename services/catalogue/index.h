@@ -60,6 +60,8 @@ class Index {
 
   // nullptr when no row has a value of the variable.
   const Column* Find(const terminology::Variable& variable) const;
+  // The patients with a row that has a value of the variable.
+  const Bits& Known(const terminology::Variable& variable) const;
 
   size_t patients() const { return patients_; }
   size_t studies() const { return studies_; }
@@ -88,6 +90,8 @@ class Index {
   std::vector<uint32_t> first_series_of_patient_, patient_of_series_;
   std::vector<int64_t> series_ids_;
   std::map<const terminology::Variable*, Column> columns_;
+  std::map<const terminology::Variable*, Bits> known_;  // of each column
+  Bits nobody_;
 };
 
 // Rows come in order: a patient, then its first study, then that study's series, and so on.

@@ -45,35 +45,37 @@ std::vector<GroupValue> KnownValues(const Variable& variable) {
 
 }  // namespace
 
-Answerable Prune(Bound& bound, const Index& index, std::vector<Problem>& problems) {
+Answerable Prune(Bound& bound, absl::FunctionRef<bool(const Variable&)> held,
+                 std::vector<Problem>& problems) {
   switch (bound.kind) {
     case Bound::Kind::kProblem:
       return Answerable::kNot;
     case Bound::Kind::kCondition: {
       const Variable& variable = *bound.variable;
-      if (index.Find(variable) != nullptr) return Answerable::kWhole;
+      if (held(variable)) return Answerable::kWhole;
       bool named = std::any_of(problems.begin(), problems.end(), [&](const Problem& problem) {
         return problem.reason == "VARIABLE_NOT_HELD" && problem.part == variable.name;
       });
       if (!named) {
         problems.push_back({"VARIABLE_NOT_HELD", variable.name,
-                            absl::StrCat("this node holds no value of '", variable.name, "'")});
+                            absl::StrCat("this node holds no value of '", variable.name,
+                                         "', or of too few patients to say so")});
       }
       return Answerable::kNot;
     }
     case Bound::Kind::kHas:
-      return Prune(bound.parts[0], index, problems);
+      return Prune(bound.parts[0], held, problems);
     case Bound::Kind::kAnd: {
       Answerable out = Answerable::kWhole;
       // Every part is visited, so that every problem is named.
-      for (Bound& part : bound.parts) out = std::max(out, Prune(part, index, problems));
+      for (Bound& part : bound.parts) out = std::max(out, Prune(part, held, problems));
       return out;
     }
     case Bound::Kind::kOr: {
       std::vector<Bound> kept;
       bool whole = true;
       for (Bound& part : bound.parts) {
-        Answerable answerable = Prune(part, index, problems);
+        Answerable answerable = Prune(part, held, problems);
         whole = whole && answerable == Answerable::kWhole;
         if (answerable != Answerable::kNot) kept.push_back(std::move(part));
       }
@@ -123,7 +125,10 @@ absl::StatusOr<v1::NodeCount> NodeCount::Count(const v1::CountAtNodeRequest& req
     index = *std::move(permitted);
   }
   query::Binding binding = query::Bind(request.where(), deps_.registry);
-  Answerable answerable = Prune(binding.root, *index, binding.problems);
+  Answerable answerable = Prune(
+      binding.root,
+      [&](const Variable& variable) { return Holds(*index, variable, policy->rules); },
+      binding.problems);
   for (const Problem& problem : binding.problems) {
     AddReason(problem.reason, problem.part, problem.message, out);
   }
@@ -167,8 +172,9 @@ void NodeCount::AddGroups(const v1::CountAtNodeRequest& request, const Index& in
       return refuse("GROUP_INVALID", name, "this variable has no bands to split by");
     }
     const Column* column = index.Find(*variable);
-    if (column == nullptr) {
-      return refuse("VARIABLE_NOT_HELD", name, "this node holds no value of this variable");
+    if (column == nullptr || !Holds(index, *variable, rules)) {
+      return refuse("VARIABLE_NOT_HELD", name,
+                    "this node holds no value of this variable, or of too few patients to say so");
     }
     if (std::find(columns.begin(), columns.end(), column) != columns.end()) {
       return refuse("GROUP_INVALID", name, "this variable stands twice");
@@ -210,7 +216,7 @@ void NodeCount::AddGroups(const v1::CountAtNodeRequest& request, const Index& in
   };
   auto told = [&](size_t cell) -> std::optional<int64_t> {
     if (!cells[cell].shown) return std::nullopt;
-    return deps_.memory.Answer((*groups)[cell].patients, rules);
+    return deps_.memory.Tell((*groups)[cell].patients, rules, AnswerMemory::Asked::kGroup).number;
   };
   if (!all_known) {
     // To list a hidden value of an open list would say that somebody has it.

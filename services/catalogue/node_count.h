@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "libs/query/binding.h"
 #include "libs/terminology/registry.h"
 #include "oncomesh/catalogue/v1/catalogue.pb.h"
@@ -23,10 +24,11 @@ namespace oncomesh::catalogue {
 // How much of an expression a node can evaluate.
 enum class Answerable { kWhole, kPartly, kNot };
 
-// Takes the parts out of `bound` that cannot be evaluated with `index`, adding to `problems` the
-// variables of which the node holds no value. Only alternatives of an `or` can go: what is left is
-// true for no row for which the whole is not. kNot leaves `bound` unusable.
-Answerable Prune(query::Bound& bound, const Index& index, std::vector<query::Problem>& problems);
+// Takes the parts out of `bound` that cannot be evaluated, adding to `problems` the variables that
+// are not `held`. Only alternatives of an `or` can go: what is left is true for no row for which
+// the whole is not. kNot leaves `bound` unusable.
+Answerable Prune(query::Bound& bound, absl::FunctionRef<bool(const terminology::Variable&)> held,
+                 std::vector<query::Problem>& problems);
 
 // Any thread.
 class NodeCount {
@@ -57,10 +59,19 @@ class NodeCount {
  private:
   // The index that a permit opens, or what is to be said instead.
   absl::StatusOr<std::shared_ptr<const Index>> Permitted(absl::string_view permit);
+  // Whether a person may be told that the node holds values of a variable: when the number of the
+  // patients who have one is a number that would be told. One patient more or less, the first one
+  // included, does not show.
+  bool Holds(const Index& index, const terminology::Variable& variable,
+             const DisclosureRules& rules) {
+    return held_.Answer(index.Known(variable), rules).has_value();
+  }
   void AddGroups(const v1::CountAtNodeRequest& request, const Index& index, const Rows& rows,
                  const DisclosureRules& rules, v1::NodeCount& out);
 
   Deps deps_;
+  // Apart from the answers to questions, which these populations would change.
+  AnswerMemory held_;
 };
 
 }  // namespace oncomesh::catalogue

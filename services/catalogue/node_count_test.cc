@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/query/text.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 
@@ -17,7 +18,7 @@ using terminology::Registry;
 using State = v1::NodeCount;
 
 std::unique_ptr<NodeStore> OpenStore(const testing::TemporaryFolder& folder) {
-  auto store = NodeStore::Open(absl::StrCat("sqlite:", folder / "node.db"));
+  auto store = NodeStore::Open(store::TestDatabaseUrl(folder / "node.db"));
   REQUIRE(store.ok());
   return *std::move(store);
 }
@@ -43,7 +44,10 @@ struct Node {
                     .permits = permits,
                     .datasets = datasets}};
 
-  Node() {
+  explicit Node(size_t capacity = 1024) : memory(capacity) { Hold(0); }
+
+  // `with_field` of the women have an MR series that says how strong its magnet is.
+  void Hold(uint32_t with_field) {
     const Registry& variables = Registry::Builtin();
     IndexBuilder builder;
     int64_t series = 0;
@@ -60,6 +64,7 @@ struct Node {
       builder.AddSeries(++series);
       builder.Set(*variables.Find("modality"), "MR");
       builder.Set(*variables.Find("manufacturer"), "SIEMENS");
+      if (p < with_field) builder.Set(*variables.Find("magnetic_field_t"), "3");
     }
     index.Set(std::move(builder).Build());
   }
@@ -164,6 +169,49 @@ TEST_CASE("count: narrowing age year by year gives no single person away") {
   v1::NodeCount with = node.Ask("sex = \"F\" and age >= 40");
   v1::NodeCount without = node.Ask("sex = \"F\" and age >= 40 and age != 45");
   CHECK(with.value() == without.value());
+}
+
+TEST_CASE("count: splits by many values do not make a node forget what it has told") {
+  Node node(/*capacity=*/4);
+  // Thirty-three women, told 35; thirty-two alone would be told 30.
+  v1::NodeCount with = node.Ask("sex = \"F\" and age >= 37");
+  CHECK(with.value() == 35);
+  node.Ask("sex = \"F\" or sex = \"M\"", {"age", "topography"});
+  node.Ask("sex = \"F\" or sex = \"M\"", {"manufacturer", "modality", "sex"});
+  CHECK(node.Ask("sex = \"F\" and age >= 37 and age != 45").value() == with.value());
+}
+
+TEST_CASE("count: whether few have a value of a variable is not told, nor whether anybody has") {
+  // k is 5: up to 2k - 2 patients look like none.
+  std::vector<std::string> answers;
+  for (uint32_t few : {0, 1, 4, 5, 8}) {
+    Node node;
+    node.Hold(few);
+    v1::NodeCount count = node.Ask("magnetic_field_t > 0");
+    CHECK(count.state() == State::STATE_REFUSED);
+    CHECK(Reasons(count) == std::vector<std::string>{"VARIABLE_NOT_HELD magnetic_field_t"});
+    v1::NodeCount alternative = node.Ask("sex = \"M\" or not magnetic_field_t > 0");
+    CHECK(alternative.state() == State::STATE_PARTLY);
+    CHECK(alternative.value() == 20);
+    v1::NodeCount split = node.Ask("all", {"magnetic_field_t"});
+    CHECK(Reasons(split) == std::vector<std::string>{"VARIABLE_NOT_HELD magnetic_field_t"});
+    answers.push_back(count.DebugString() + alternative.DebugString() + split.DebugString());
+  }
+  for (const std::string& answer : answers) CHECK(answer == answers[0]);
+
+  Node enough;
+  enough.Hold(9);
+  CHECK(enough.Ask("magnetic_field_t > 0").value() == 10);
+  // One patient less does not show, and neither does one more.
+  enough.Hold(8);
+  CHECK(enough.Ask("magnetic_field_t > 5").state() == State::STATE_ANSWERED);
+  Node grows;
+  grows.Hold(8);
+  CHECK(grows.Ask("magnetic_field_t > 0").state() == State::STATE_REFUSED);
+  grows.Hold(9);
+  CHECK(grows.Ask("magnetic_field_t > 0").state() == State::STATE_REFUSED);
+  grows.Hold(40);
+  CHECK(grows.Ask("magnetic_field_t > 0").value() == 40);
 }
 
 TEST_CASE("count: the node's policy has the last word") {
