@@ -14,6 +14,7 @@
 #include "libs/rpc/access_rules.h"
 #include "libs/rpc/channel.h"
 #include "libs/rpc/status.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/catalogue/catalogue_service.h"
@@ -114,7 +115,7 @@ struct HubServer {
   std::unique_ptr<v1::CatalogueService::Stub> stub;
 
   HubServer() {
-    REQUIRE_VALUE(store, RecordStore::Open(absl::StrCat("sqlite:", folder / "hub.db")));
+    REQUIRE_VALUE(store, RecordStore::Open(store::TestDatabaseUrl(folder / "hub.db")));
     const Registry& registry = Registry::Builtin();
     records = std::make_unique<Records>(*store, registry);
     count = std::make_unique<FederatedCount>(
@@ -215,7 +216,7 @@ struct NodeServer {
 
   NodeServer() {
     const Registry& registry = Registry::Builtin();
-    REQUIRE_VALUE(store, NodeStore::Open(absl::StrCat("sqlite:", folder / "node.db")));
+    REQUIRE_VALUE(store, NodeStore::Open(store::TestDatabaseUrl(folder / "node.db")));
     REQUIRE_VALUE(objects, objects::OpenFolder(folder / "objects"));
     indexer = std::make_unique<Indexer>(
         Indexer::Deps{feed, *objects, *store, index, registry, base::SystemClock::Get()});

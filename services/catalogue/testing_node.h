@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "libs/base/error.h"
 #include "libs/query/text.h"
+#include "libs/store/test_database.h"
 #include "libs/testing/status_matchers.h"
 #include "libs/testing/temporary_folder.h"
 #include "services/catalogue/datasets.h"
@@ -60,7 +61,7 @@ struct Node {
   explicit Node(const std::string& url = "") {
     REQUIRE_VALUE(objects, objects::OpenFolder(folder / "objects"));
     REQUIRE_VALUE(store,
-                  NodeStore::Open(url.empty() ? absl::StrCat("sqlite:", folder / "node.db") : url));
+                  NodeStore::Open(url.empty() ? store::TestDatabaseUrl(folder / "node.db") : url));
     indexer = MakeIndexer(Registry::Builtin());
     datasets = std::make_unique<Datasets>(Datasets::Deps{.node = "north",
                                                          .registry = Registry::Builtin(),
