@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -63,10 +64,15 @@ class GrpcHubClient final : public HubClient {
   void StopWaiting() override {
     base::MutexLock lock(mutex_);
     stopped_ = true;
-    if (waiting_ != nullptr) waiting_->TryCancel();
+    for (grpc::ClientContext* context : waiting_) context->TryCancel();
   }
   absl::Status Renew(const v1::RenewLeaseRequest& request) override {
-    return Call(&Stub::RenewLease, request, absl::Seconds(10)).status();
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, absl::Seconds(10));
+    Stoppable stoppable(*this, context);
+    RETURN_IF_ERROR(stoppable.status());
+    v1::RenewLeaseResponse response;
+    return rpc::FromGrpc(stub_->RenewLease(&context, request, &response));
   }
   absl::Status SubmitMetrics(const v1::SubmitMetricsRequest& request) override {
     return Call(&Stub::SubmitMetrics, request, absl::Seconds(30)).status();
@@ -84,17 +90,18 @@ class GrpcHubClient final : public HubClient {
   // A call that StopWaiting() ends.
   class Stoppable {
    public:
-    Stoppable(GrpcHubClient& client, grpc::ClientContext& context) : client_(client) {
+    Stoppable(GrpcHubClient& client, grpc::ClientContext& context)
+        : client_(client), context_(&context) {
       base::MutexLock lock(client_.mutex_);
       if (client_.stopped_) {
         status_ = absl::CancelledError("the service is stopping");
       } else {
-        client_.waiting_ = &context;
+        client_.waiting_.insert(context_);
       }
     }
     ~Stoppable() {
       base::MutexLock lock(client_.mutex_);
-      client_.waiting_ = nullptr;
+      client_.waiting_.erase(context_);
     }
     Stoppable(const Stoppable&) = delete;
     Stoppable& operator=(const Stoppable&) = delete;
@@ -102,6 +109,7 @@ class GrpcHubClient final : public HubClient {
 
    private:
     GrpcHubClient& client_;
+    grpc::ClientContext* const context_;
     absl::Status status_;
   };
 
@@ -119,7 +127,7 @@ class GrpcHubClient final : public HubClient {
 
   std::unique_ptr<Stub> stub_;
   base::Mutex mutex_;
-  grpc::ClientContext* waiting_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  std::set<grpc::ClientContext*> waiting_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -195,6 +203,8 @@ absl::Status GrpcHubClient::Upload(const v1::UploadHeader& header, const std::st
   crypto::Sha256 prefix;
   RETURN_IF_ERROR(HashPrefix(file.fd(), offset, prefix));
   if (prefix.FinishHex() != state.prefix_sha256()) offset = 0;
+  // The hub only looks once more whether it is the same result.
+  if (state.accepted()) offset = header.bytes();
 
   grpc::ClientContext context;
   rpc::SetDeadline(context, TransferTime(header.bytes()));

@@ -12,16 +12,17 @@
 namespace oncomesh::training {
 
 // Errors are those of TaskService, UNAVAILABLE when the hub cannot be reached. One thread at a
-// time.
+// time, and Renew from another beside it.
 class HubClient {
  public:
   virtual ~HubClient() = default;
   virtual absl::StatusOr<v1::AcquireTaskResponse> Acquire(
       const v1::AcquireTaskRequest& request) = 0;
-  // Ends a wait for a task or a transfer, and every later one, with CANCELLED: a service that stops
-  // sits out neither. A task that was on its way is handed out again, a transfer goes on where it
-  // was. Any thread.
+  // Ends a wait for a task, a renewal or a transfer, and every later one, with CANCELLED: a service
+  // that stops sits out none. A task that was on its way is handed out again, a transfer goes on
+  // where it was. Any thread.
   virtual void StopWaiting() {}
+  // Keeps the lease.
   virtual absl::Status Renew(const v1::RenewLeaseRequest& request) = 0;
   // Fetches an input into `path`, going on where an interrupted fetch ended, and never more than
   // its announced bytes; the file has the digest when it returns OK.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <malloc.h>
+
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -266,6 +268,86 @@ TEST_CASE("lease: it ends, another session takes over, and the old holder is tol
   REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(third, update, 1), update));
 }
 
+TEST_CASE("lease: renewing it ends the run of a permit that is over, also while every node works") {
+  for (const bool revoked : {true, false}) {
+    CAPTURE(revoked);
+    HubFixture hub;
+    v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});
+    plan.mutable_round_deadline()->set_seconds(7 * 24 * 3600);
+    v1::Run run = hub.Submit(plan, {"north"});
+    v1::Task task = hub.Acquire("north");
+    v1::RenewLeaseRequest renew;
+    renew.set_task(task.name());
+    renew.set_lease_token(task.lease_token());
+    REQUIRE_OK(hub.tasks->Renew("north", renew));
+    if (revoked) {
+      hub.trust.revoked.insert(run.permit());
+    } else {
+      hub.clock.Advance(absl::Hours(24 * 30));
+    }
+    REQUIRE_REASON(hub.tasks->Renew("north", renew), StatusCode::kFailedPrecondition,
+                   "ROUND_CLOSED");
+    run = hub.Get(run.name());
+    CHECK(run.state() == v1::Run::STATE_FAILED);
+    CHECK(run.reason() == (revoked ? "PERMIT_REVOKED" : "PERMIT_EXPIRED"));
+  }
+}
+
+TEST_CASE("task: a result that was accepted is told so for ever, another one or another node not") {
+  HubFixture hub;
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"});
+  plan.set_min_contributors(1);
+  plan.mutable_evaluate();
+  v1::Run run = hub.Submit(plan, {"north", "south"});
+  v1::Task task = hub.Acquire("north"), other = hub.Acquire("south");
+  const std::string update = HubFixture::Update({1, 2}), another = HubFixture::Update({3, 4});
+  v1::UploadHeader header = HubFixture::HeaderOf(task, update, 1);
+  REQUIRE_OK(hub.HandIn("north", header, update));
+  v1::GetUploadStateRequest ask;
+  ask.set_task(task.name());
+  ask.set_sha256(header.sha256());
+  v1::SubmitMetricsRequest metrics;
+  auto check = [&] {
+    REQUIRE_VALUE(bool again, hub.HandIn("north", header, update));
+    CHECK(again);
+    REQUIRE_VALUE(auto state, hub.tasks->UploadState("north", ask));
+    CHECK(state.accepted());
+    REQUIRE_REASON(hub.HandIn("north", HubFixture::HeaderOf(task, another, 1), another),
+                   StatusCode::kAlreadyExists, "UPDATE_CONFLICT");
+    REQUIRE_REASON(hub.HandIn("south", header, update), StatusCode::kNotFound, "TASK_NOT_FOUND");
+    REQUIRE_REASON(hub.tasks->UploadState("south", ask), StatusCode::kNotFound, "TASK_NOT_FOUND");
+    CHECK_FALSE(hub.HandIn("south", HubFixture::HeaderOf(other, update, 1), update).ok());
+    v1::GetUploadStateRequest none = ask;
+    none.set_task(other.name());
+    CHECK_FALSE(hub.tasks->UploadState("south", none).ok());
+  };
+  hub.clock.Advance(absl::Seconds(600));
+  REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions&) {
+    Freeze(record, hub.clock.Now());
+    return absl::OkStatus();
+  }));
+  check();  // the set is fixed
+  REQUIRE_OK(hub.closer->Advance());
+  check();  // the next round is open
+  v1::Task last = hub.Acquire("north");
+  REQUIRE(last.kind() == v1::Round::KIND_EVALUATE);
+  metrics.set_task(last.name());
+  metrics.set_lease_token(last.lease_token());
+  metrics.set_examples(2);
+  REQUIRE_OK(hub.tasks->SubmitMetrics("north", metrics));
+  hub.clock.Advance(absl::Seconds(600));
+  REQUIRE_OK(hub.closer->Advance());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+  check();  // the run has ended
+  REQUIRE_VALUE(bool again, hub.tasks->SubmitMetrics("north", metrics));
+  CHECK(again);
+  REQUIRE_REASON(hub.tasks->SubmitMetrics("south", metrics), StatusCode::kNotFound,
+                 "TASK_NOT_FOUND");
+  metrics.set_examples(3);
+  REQUIRE_REASON(hub.tasks->SubmitMetrics("north", metrics), StatusCode::kAlreadyExists,
+                 "UPDATE_CONFLICT");
+}
+
 TEST_CASE("node: it cannot see, renew, fail or answer the task of another node") {
   HubFixture hub;
   hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"}), {"north", "south"});
@@ -436,6 +518,45 @@ TEST_CASE("run: with more rounds than a message carries it is read in parts") {
   } while (from != 0);
   CHECK(seen == std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8, 9});
   CHECK(parts == 3);
+}
+
+TEST_CASE("run: a part of it costs what a message carries, however many rounds there are") {
+  HubFixture hub;
+  v1::Run run = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 9, {"north"}), {"north"});
+  REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions&) {
+    record.tasks.clear();
+    return absl::OkStatus();
+  }));
+  for (int round = 1; round <= 150; ++round) {
+    REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions& additions) {
+      v1::Round closed = record.round;
+      closed.set_state(v1::Round::STATE_CLOSED);
+      closed.set_manifest_sha256(std::string(300 << 10, 'f'));
+      additions.closed = closed;
+      additions.manifest_jws = "jws";
+      record.round.set_number(round + 1);
+      return absl::OkStatus();
+    }));
+  }
+  // The most this process had resident since the mark, in kB.
+  const auto most = [](bool mark) -> long {
+    if (mark) {
+      malloc_trim(0);
+      std::ofstream("/proc/self/clear_refs") << "5";
+    }
+    std::ifstream status("/proc/self/status");
+    for (std::string word; status >> word;) {
+      long kilobytes = 0;
+      if (word == "VmHWM:" && status >> kilobytes) return kilobytes;
+    }
+    return 0;
+  };
+  const long before = most(true);
+  int next = 0;
+  REQUIRE_VALUE(v1::Run part, hub.runs->Get(hub.Ana(""), run.name(), 0, next));
+  CHECK(next == 4);
+  CHECK(part.rounds_size() == 3);
+  CHECK(most(false) - before < (25 << 10));  // all rounds would be 60 MB
 }
 
 TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too many") {

@@ -5,12 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
+#include "absl/functional/function_ref.h"
+#include "absl/time/clock.h"
 #include "libs/base/status_macros.h"
 #include "services/training/hub_fixture.h"
 #include "services/training/node_training_service.h"
@@ -27,11 +31,16 @@ class DeskClient final : public HubClient {
  public:
   DeskClient(HubFixture& hub, std::string node) : hub_(hub), node_(std::move(node)) {}
   int uploads_to_lose = 0;  // cut in the middle
+  int answers_to_lose = 0;  // taken, the round closed, and the answer lost
+  std::atomic<int> acquires{0};
+  std::function<void()> on_renew;  // in the lease's thread
 
   absl::StatusOr<v1::AcquireTaskResponse> Acquire(const v1::AcquireTaskRequest& request) override {
+    ++acquires;
     return hub_.tasks->Acquire(node_, request);
   }
   absl::Status Renew(const v1::RenewLeaseRequest& request) override {
+    if (on_renew) on_renew();
     return hub_.tasks->Renew(node_, request).status();
   }
   absl::Status Download(const std::string& task, const v1::TaskInput& input,
@@ -57,16 +66,23 @@ class DeskClient final : public HubClient {
     }
     RETURN_IF_ERROR(
         submission->Append(absl::string_view(bytes).substr(static_cast<size_t>(state.offset()))));
-    return submission->Finish().status();
+    return Answer(submission->Finish().status());
   }
   absl::Status SubmitMetrics(const v1::SubmitMetricsRequest& request) override {
-    return hub_.tasks->SubmitMetrics(node_, request).status();
+    return Answer(hub_.tasks->SubmitMetrics(node_, request).status());
   }
   absl::Status ReportFailed(const v1::ReportTaskFailedRequest& request) override {
     return hub_.tasks->ReportFailed(node_, request);
   }
 
  private:
+  absl::Status Answer(absl::Status status) {
+    if (answers_to_lose == 0) return status;
+    --answers_to_lose;
+    REQUIRE_OK(status);
+    REQUIRE_OK(hub_.closer->Advance());
+    return absl::UnavailableError("the answer was lost");
+  }
   HubFixture& hub_;
   const std::string node_;
 };
@@ -81,6 +97,26 @@ class FakeRunner final : public Runner {
   absl::StatusOr<TrainerEnd> Run(const TrainerJob& job, absl::FunctionRef<bool()>) override {
     ++runs;
     return act(job);
+  }
+};
+
+// A trainer that runs until it is told to stop, or for ten seconds.
+class PatientRunner final : public Runner {
+ public:
+  std::function<void(absl::FunctionRef<bool()>)> begun;
+  absl::Status Check() override { return absl::OkStatus(); }
+  absl::StatusOr<TrainerEnd> Run(const TrainerJob&, absl::FunctionRef<bool()> go_on) override {
+    begun(go_on);
+    TrainerEnd end;
+    end.reason = "TRAINER_TIMEOUT";
+    for (int i = 0; i < 1000; ++i) {
+      if (!go_on()) {
+        end.reason = "STOPPED";
+        break;
+      }
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    return end;
   }
 };
 
@@ -115,6 +151,7 @@ struct Node {
     };
     policy.set_min_patients(2);
     policy.set_max_rounds(10);
+    clock = &at.clock;
     runner = other_runner == nullptr ? &fake : other_runner;
     hub_client = other_hub == nullptr ? &client : other_hub;
     node = name;
@@ -145,9 +182,9 @@ struct Node {
         .cases = *cases_at,
         .runner = *runner,
         .history = *history,
-        .clock = hub.clock,
+        .clock = *clock,
         .stop = stop,
-        .wait = absl::ZeroDuration(),
+        .wait = wait,
         .backoff = absl::Milliseconds(1),
         .cache_bytes = 700 << 10});
   }
@@ -181,6 +218,8 @@ struct Node {
   Runner* runner;
   HubClient* hub_client;
   std::function<void()> on_trust;
+  base::Clock* clock;
+  absl::Duration wait = absl::ZeroDuration();
   std::unique_ptr<TaskHistory> history;
   access::v1::NodePolicy policy;
   absl::Duration trust_age = absl::ZeroDuration();
@@ -241,9 +280,9 @@ TEST_CASE("node: it refuses on its own what the hub would let through, and says 
            {"EPOCH_TOO_OLD", [](Node& n, v1::Plan&) { n.trust_age = absl::Hours(2); }},
            {"DATASET_NOT_FOUND",
             [](Node& n, v1::Plan&) { std::filesystem::remove_all(n.folder / "cases/sarcoma"); }},
-           {"AUDIT_UNAVAILABLE",
+           {"ACCESS_UNAVAILABLE",
             [](Node& n, v1::Plan&) {
-              n.log = base::Error(StatusCode::kUnavailable, "AUDIT_UNAVAILABLE", "full");
+              n.log = base::Error(StatusCode::kUnavailable, "ACCESS_UNAVAILABLE", "no log");
             }},
            {"RUNNER_UNAVAILABLE", [](Node& n, v1::Plan&) {
               n.fake.available =
@@ -681,6 +720,108 @@ TEST_CASE(
     CHECK(node.fake.runs == 1);
     CHECK((turns > 3) == !revoke);
   }
+}
+
+TEST_CASE("node: a trainer that runs is stopped when its permit is revoked, by the site alone") {
+  HubFixture hub;
+  PatientRunner runner;
+  Node node(hub, "north", &runner);
+  node.Allow();
+  runner.begun = [&](absl::FunctionRef<bool()> go_on) {
+    CHECK(go_on());
+    for (int i = 1; i < 9; ++i) node.revoked.insert(absl::StrCat("permit-", i));
+    hub.clock.Advance(absl::Seconds(2));  // long before the lease is renewed
+  };
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  CHECK(node.Work(run.name()) == "PERMIT_REVOKED");
+  CHECK(node.events == std::vector<std::string>{"STARTED", "REFUSED PERMIT_REVOKED"});
+  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_REFUSED);
+}
+
+TEST_CASE("node: a hub that does not answer keeps nobody from watching the trainer") {
+  HubFixture hub;
+  PatientRunner runner;
+  Node node(hub, "north", &runner);
+  node.Allow();
+  std::string run;
+  std::atomic<bool> asked{false}, answered{false};
+  node.client.on_renew = [&] {
+    asked = true;
+    for (int i = 0; i < 1000 && !answered; ++i) absl::SleepFor(absl::Milliseconds(10));
+  };
+  runner.begun = [&](absl::FunctionRef<bool()> go_on) {
+    hub.clock.Advance(absl::Seconds(30));
+    for (int i = 0; i < 500 && !asked; ++i) absl::SleepFor(absl::Milliseconds(10));
+    CHECK(asked);
+    const absl::Time before = absl::Now();
+    for (int i = 0; i < 100; ++i) CHECK(go_on());
+    CHECK(absl::Now() - before < absl::Seconds(2));
+    // The answer, at last: nobody wants this any more.
+    REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), run));
+    answered = true;
+  };
+  run = hub.Submit(node.Plan(), {"north"}).name();
+  REQUIRE_OK(node.worker->RunOnce());
+  CHECK(asked);
+  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_WITHDRAWN);
+  CHECK(node.history->List()[0].reason() == "ROUND_CLOSED");
+}
+
+TEST_CASE("node: a result that was taken is done, though the answer came after the round") {
+  for (const int rounds : {1, 2}) {  // the run has ended, or the next round is open
+    CAPTURE(rounds);
+    HubFixture hub;
+    Node node(hub, "north");
+    node.Allow();
+    v1::Plan plan = node.Plan(rounds);
+    if (rounds == 1) plan.mutable_evaluate()->set_held_out(0.5);
+    v1::Run run = hub.Submit(plan, {"north"});
+    for (int round = 0; round < 2; ++round) {
+      node.client.answers_to_lose = 1;
+      CHECK(node.Work(run.name()).empty());
+      CHECK(node.client.answers_to_lose == 0);
+    }
+    CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+    CHECK(node.events == std::vector<std::string>{"STARTED", "DONE", "STARTED", "DONE"});
+    for (const v1::NodeTask& task : node.history->List()) {
+      CHECK(task.state() == v1::NodeTask::STATE_DONE);
+    }
+  }
+}
+
+TEST_CASE("node: with a clock that is late it tries again, and stays in the run") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.Allow();
+  // The permit began an hour ago: for this clock it begins in two minutes.
+  const absl::Duration late = absl::Minutes(62);
+  base::FakeClock behind(hub.clock.Now() - late);
+  node.clock = &behind;
+  node.trust_age = late;
+  node.Start();
+  v1::Run run = hub.Submit(node.Plan(), {"north"});
+  CHECK(node.Work(run.name()) == "PERMIT_NOT_YET_VALID");
+  CHECK(hub.Get(run.name()).rounds(0).contributions(0).state() == v1::Contribution::STATE_PENDING);
+  // A minute before it begins is near enough.
+  behind.Advance(absl::Minutes(1));
+  node.trust_age -= absl::Minutes(1);
+  hub.clock.Advance(absl::Seconds(5));
+  node.trust_age += absl::Seconds(5);
+  node.Work(run.name());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE("node: a hub that answers sooner than it was asked to is not asked without pause") {
+  HubFixture hub;
+  Node node(hub, "north");
+  node.wait = absl::Seconds(20);
+  node.Start();
+  std::thread worker([&] { node.worker->RunUntilStopped(); });
+  absl::SleepFor(absl::Milliseconds(300));
+  node.stop.Stop();
+  worker.join();
+  CHECK(node.client.acquires >= 1);
+  CHECK(node.client.acquires <= 2);  // the hub said: after a second
 }
 
 TEST_CASE("node: trainers and past tasks are listed in pages") {

@@ -41,7 +41,8 @@ class Runner {
   // OK when trainers can run confined here. Errors: FAILED_PRECONDITION (RUNNER_UNAVAILABLE) with
   // what is missing.
   virtual absl::Status Check() = 0;
-  // Runs the job to its end; `go_on` is asked a few times a second and stops it with false.
+  // Runs the job to its end; `go_on` is asked a few times a second, does not wait, and stops it
+  // with false.
   // Errors: those of Check.
   virtual absl::StatusOr<TrainerEnd> Run(const TrainerJob& job,
                                          absl::FunctionRef<bool()> go_on) = 0;

@@ -16,6 +16,17 @@ namespace {
 
 using absl::StatusCode;
 
+class Log final : public rpc::Auditor {
+ public:
+  absl::Status Record(const rpc::CallEvent& event) override {
+    if (full) return base::Error(StatusCode::kResourceExhausted, "DISK_FULL", "no room");
+    outcomes.push_back(absl::StrCat(event.type, " ", event.outcome));
+    return absl::OkStatus();
+  }
+  bool full = false;
+  std::vector<std::string> outcomes;
+};
+
 class Anyone final : public rpc::Authenticator, public rpc::PermitChecker {
  public:
   absl::StatusOr<rpc::Person> Authenticate(absl::string_view token) override {
@@ -45,6 +56,7 @@ struct Served {
     deps.trust_domain = "test";
     deps.authenticator = &anyone;
     deps.permits = &anyone;
+    deps.auditor = &log;
     deps.peer = [this](const grpc::ServerContext& context) {
       rpc::Peer out{{"spiffe://test/" + peer}, {}};
       for (const auto& [key, value] : context.client_metadata()) {
@@ -65,6 +77,7 @@ struct Served {
 
   HubFixture hub;
   Anyone anyone;
+  Log log;
   std::string peer = "node/north/training";
   rpc::CallGuard guard;
   TrainingServiceImpl training;
@@ -158,6 +171,36 @@ TEST_CASE("service: a node's client fetches, goes on with a cut upload, and deli
   REQUIRE_OK(rpc::FromGrpc(watcher->Finish()));
   CHECK(states == 1);
   CHECK(seen.run().state() == v1::Run::STATE_SUCCEEDED);
+}
+
+TEST_CASE("service: no byte of a model leaves that is not on record first") {
+  Served served;
+  v1::Run run = served.hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"}), {"north"});
+  v1::Task task = served.Acquire();
+  const std::string update = HubFixture::Update({1, 2});
+  REQUIRE_OK(served.hub.HandIn("north", HubFixture::HeaderOf(task, update, 1), update));
+  REQUIRE_OK(served.hub.closer->Advance());
+  served.peer = "hub/relay";
+  v1::DownloadModelRequest request;
+  request.set_sha256(served.hub.Get(run.name()).model_sha256());
+  auto stub = v1::TrainingService::NewStub(served.channel);
+  for (const bool full : {true, false}) {
+    CAPTURE(full);
+    served.log.full = full;
+    grpc::ClientContext context;
+    rpc::SetDeadline(context, absl::Seconds(20));
+    context.AddMetadata("authorization", "Bearer ana");
+    auto reader = stub->DownloadModel(&context, request);
+    v1::DownloadModelResponse part;
+    int parts = 0;
+    while (reader->Read(&part)) ++parts;
+    absl::Status status = rpc::FromGrpc(reader->Finish());
+    CHECK(status.ok() == !full);
+    CHECK((parts == 0) == full);
+    if (full) CHECK(base::ReasonOf(status) == "DISK_FULL");
+  }
+  CHECK(served.log.outcomes == std::vector<std::string>{"rpc.TrainingService.DownloadModel STARTED",
+                                                        "rpc.TrainingService.DownloadModel OK"});
 }
 
 TEST_CASE("service: a person watches so many runs at once and no more") {

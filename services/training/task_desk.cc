@@ -36,12 +36,6 @@ absl::Status UploadInvalid(absl::string_view what) {
   return base::Error(absl::StatusCode::kInvalidArgument, "UPLOAD_INVALID", what);
 }
 
-// True for a permit that no later check will find in force again.
-bool IsOver(const absl::Status& status) {
-  const std::string reason = base::ReasonOf(status);
-  return reason == "PERMIT_REVOKED" || reason == "PERMIT_EXPIRED";
-}
-
 }  // namespace
 
 absl::Status TaskDesk::StillPermitted(const RunRecord& record) {
@@ -58,6 +52,23 @@ absl::Status TaskDesk::EndIfOver(const std::string& run, const absl::Status& per
   }));
   deps_.changes.Notify();
   return absl::OkStatus();
+}
+
+absl::StatusOr<TaskRecord> TaskDesk::ReadPast(const std::string& node, const std::string& task,
+                                              const absl::Status& closed) {
+  ASSIGN_OR_RETURN(TaskRecord past, deps_.store.ReadTask(task));
+  if (past.contribution.node() != node) return closed;
+  return past;
+}
+
+absl::StatusOr<bool> TaskDesk::Already(RunRecord& record, const std::string& node,
+                                       const std::string& task, const Result& result) {
+  absl::StatusOr<TaskRecord*> open = FindTask(record, task, node);
+  if (open.ok()) return IsAccepted(**open, result);
+  ASSIGN_OR_RETURN(TaskRecord past, ReadPast(node, task, open.status()));
+  ASSIGN_OR_RETURN(bool accepted, IsAccepted(past, result));
+  if (!accepted) return open.status();
+  return true;
 }
 
 base::Mutex& TaskDesk::LockOf(const std::string& task) {
@@ -136,6 +147,10 @@ absl::StatusOr<v1::AcquireTaskResponse> TaskDesk::Acquire(const std::string& nod
 absl::StatusOr<absl::Duration> TaskDesk::Renew(const std::string& node,
                                                const v1::RenewLeaseRequest& request) {
   ASSIGN_OR_RETURN(std::string run, deps_.store.RunOfTask(request.task()));
+  // While every node works, nobody else looks at the permit.
+  ASSIGN_OR_RETURN(RunRecord current, deps_.store.ReadRun(run));
+  RETURN_IF_ERROR(FindTask(current, request.task(), node).status());
+  RETURN_IF_ERROR(EndIfOver(run, StillPermitted(current)));
   RETURN_IF_ERROR(deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) -> absl::Status {
     ASSIGN_OR_RETURN(TaskRecord * task,
                      FindLeased(record, request.task(), node, request.lease_token()));
@@ -163,10 +178,19 @@ absl::StatusOr<v1::GetUploadStateResponse> TaskDesk::UploadState(
   if (!objects::IsObjectName(request.sha256())) return UploadInvalid("sha256 is 64 hex digits");
   ASSIGN_OR_RETURN(std::string run, deps_.store.RunOfTask(request.task()));
   ASSIGN_OR_RETURN(RunRecord record, deps_.store.ReadRun(run));
-  ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, request.task(), node));
+  absl::StatusOr<TaskRecord*> task = FindTask(record, request.task(), node);
+  const auto accepted = [&](const TaskRecord& of) {
+    return of.contribution.state() == v1::Contribution::STATE_DONE &&
+           of.contribution.update_sha256() == request.sha256();
+  };
   v1::GetUploadStateResponse response;
-  response.set_accepted(task->contribution.state() == v1::Contribution::STATE_DONE &&
-                        task->contribution.update_sha256() == request.sha256());
+  if (!task.ok()) {
+    ASSIGN_OR_RETURN(TaskRecord past, ReadPast(node, request.task(), task.status()));
+    if (!accepted(past)) return task.status();
+    response.set_accepted(true);
+    return response;
+  }
+  response.set_accepted(accepted(**task));
   ASSIGN_OR_RETURN(UpdateSpool::State state,
                    deps_.spool.GetState(request.task(), request.sha256()));
   response.set_offset(state.offset);
@@ -184,10 +208,6 @@ absl::StatusOr<std::unique_ptr<TaskDesk::Submission>> TaskDesk::Begin(
     RETURN_IF_ERROR(EndIfOver(run, permitted));
     ASSIGN_OR_RETURN(record, deps_.store.ReadRun(run));
   }
-  ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, header.task(), node));
-  if (record.round.kind() == v1::Round::KIND_EVALUATE) {
-    return UploadInvalid("an evaluation sends numbers with SubmitMetrics, not an update");
-  }
   auto submission = std::unique_ptr<Submission>(new Submission(*this));
   submission->node_ = node;
   submission->run_ = run;
@@ -195,8 +215,11 @@ absl::StatusOr<std::unique_ptr<TaskDesk::Submission>> TaskDesk::Begin(
   submission->result_ = ResultOf(header);
   submission->result_.update_sha256 = header.sha256();
   submission->result_.update_bytes = header.bytes();
-  ASSIGN_OR_RETURN(submission->already_, IsAccepted(*task, submission->result_));
+  ASSIGN_OR_RETURN(submission->already_, Already(record, node, header.task(), submission->result_));
   if (submission->already_) return submission;
+  if (record.round.kind() == v1::Round::KIND_EVALUATE) {
+    return UploadInvalid("an evaluation sends numbers with SubmitMetrics, not an update");
+  }
   RETURN_IF_ERROR(FindLeased(record, header.task(), node, header.lease_token()).status());
   RETURN_IF_ERROR(CheckResult(record, submission->result_));
   ASSIGN_OR_RETURN(federated::Template expected, TemplateOf(record, deps_.objects));
@@ -207,8 +230,7 @@ absl::StatusOr<std::unique_ptr<TaskDesk::Submission>> TaskDesk::Begin(
   base::MutexLock lock(LockOf(header.task()));
   // Nothing of a task is touched once its update was accepted, also not if that was just now.
   ASSIGN_OR_RETURN(record, deps_.store.ReadRun(run));
-  ASSIGN_OR_RETURN(task, FindTask(record, header.task(), node));
-  ASSIGN_OR_RETURN(submission->already_, IsAccepted(*task, submission->result_));
+  ASSIGN_OR_RETURN(submission->already_, Already(record, node, header.task(), submission->result_));
   if (submission->already_) return submission;
   ASSIGN_OR_RETURN(submission->upload_, deps_.spool.Begin(header.task(), header.sha256(),
                                                           header.bytes(), header.offset()));
@@ -275,9 +297,13 @@ absl::StatusOr<bool> TaskDesk::SubmitMetrics(const std::string& node,
                                              const v1::SubmitMetricsRequest& request) {
   ASSIGN_OR_RETURN(std::string run, deps_.store.RunOfTask(request.task()));
   ASSIGN_OR_RETURN(RunRecord current, deps_.store.ReadRun(run));
-  RETURN_IF_ERROR(EndIfOver(run, StillPermitted(current)));
+  if (absl::Status permitted = StillPermitted(current); IsOver(permitted)) {
+    RETURN_IF_ERROR(EndIfOver(run, permitted));
+    ASSIGN_OR_RETURN(current, deps_.store.ReadRun(run));
+  }
   const Result result = ResultOf(request);
-  bool already = false;
+  ASSIGN_OR_RETURN(bool already, Already(current, node, request.task(), result));
+  if (already) return true;
   RETURN_IF_ERROR(deps_.store.ChangeRun(run, [&](RunRecord& record, Additions&) -> absl::Status {
     ASSIGN_OR_RETURN(TaskRecord * task, FindTask(record, request.task(), node));
     if (record.round.kind() != v1::Round::KIND_EVALUATE) {

@@ -41,6 +41,7 @@ class TaskDesk {
   // revoked or has expired ends. A run that cannot be read is logged and passed over.
   absl::StatusOr<v1::AcquireTaskResponse> Acquire(const std::string& node,
                                                   const v1::AcquireTaskRequest& request);
+  // Ends the run when its permit is over; while all nodes work this is where that is noticed.
   absl::StatusOr<absl::Duration> Renew(const std::string& node,
                                        const v1::RenewLeaseRequest& request);
   // The file of a task's model or statistics.
@@ -83,6 +84,15 @@ class TaskDesk {
   // Held while an upload of the task begins, gets its final name, is accepted or thrown away: the
   // file that a record names is never one that another upload removes or writes.
   base::Mutex& LockOf(const std::string& task);
+  // What became of the node's task in a round that takes no more. `closed` is what is said of a
+  // task that is not this node's.
+  absl::StatusOr<TaskRecord> ReadPast(const std::string& node, const std::string& task,
+                                      const absl::Status& closed);
+  // Whether this very result was accepted, by now perhaps in a round that has closed: the answer
+  // may have been lost on its way. Errors: as FindTask, of a task without a result that was
+  // accepted; ALREADY_EXISTS (UPDATE_CONFLICT).
+  absl::StatusOr<bool> Already(RunRecord& record, const std::string& node, const std::string& task,
+                               const Result& result);
   // Ends the run when its permit will not be in force again: nothing is handed out, and no result
   // is taken, under it.
   absl::Status EndIfOver(const std::string& run, const absl::Status& permitted);

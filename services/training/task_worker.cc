@@ -31,6 +31,7 @@
 #include "services/training/file_hash.h"
 #include "services/training/process_runner_watch.h"
 #include "services/training/run_record.h"
+#include "services/training/task_lease.h"
 
 namespace oncomesh::training {
 namespace {
@@ -41,6 +42,8 @@ using Outcome = v1::ReportTaskFailedRequest;
 
 constexpr absl::Duration kLeftoverAge = absl::Hours(24 * 7);
 constexpr absl::Duration kCleanEvery = absl::Hours(1);
+// The longest pause that the hub may ask for.
+constexpr absl::Duration kMaxPause = absl::Seconds(30);
 // What a model can hold at most: the numbers that a plan may ask for, 8 bytes each.
 constexpr uint64_t kMaxModelBytes = uint64_t{8} << 30;
 
@@ -78,12 +81,6 @@ const char* KindName(v1::Round::Kind kind) {
     default:
       return "train";
   }
-}
-
-// The hub no longer wants this result, whatever it is.
-bool IsWithdrawn(const absl::Status& status) {
-  const std::string reason = base::ReasonOf(status);
-  return reason == "ROUND_CLOSED" || reason == "TASK_NOT_FOUND";
 }
 
 bool IsAway(const absl::Status& status) {
@@ -141,8 +138,9 @@ bool IsRefusal(const std::string& reason) {
 // How a refusal or failure is told to the hub.
 Outcome::Outcome OutcomeOf(const absl::Status& why) {
   const std::string reason = base::ReasonOf(why);
+  // A permit that is not yet in force is so by this machine's clock; it will be.
   if (why.code() == absl::StatusCode::kUnavailable || reason == "EPOCH_TOO_OLD" ||
-      why.code() == absl::StatusCode::kAborted ||
+      reason == "PERMIT_NOT_YET_VALID" || why.code() == absl::StatusCode::kAborted ||
       why.code() == absl::StatusCode::kResourceExhausted || IsOfMachine(reason)) {
     return Outcome::OUTCOME_RETRY;
   }
@@ -226,36 +224,6 @@ absl::Status CheckPolicy(const access::v1::NodePolicy& policy, const std::string
   return absl::OkStatus();
 }
 
-// Keeps the lease while work goes on, and says when to stop.
-class TaskWorker::Lease {
- public:
-  Lease(Deps& deps, const v1::Task& task) : deps_(deps) {
-    request_.set_task(task.name());
-    request_.set_lease_token(task.lease_token());
-    interval_ = absl::Seconds(std::max<int64_t>(1, task.lease().seconds())) / 3;
-    next_ = deps_.clock.Now() + interval_;
-  }
-  // False when the work is no longer wanted or the service stops.
-  bool GoOn() {
-    if (deps_.stop.stopped()) return false;
-    if (!lost_.ok()) return false;
-    if (deps_.clock.Now() < next_) return true;
-    absl::Status status = deps_.hub.Renew(request_);
-    // A hub that is away does not end the work: the task is still this node's when it is back.
-    next_ = deps_.clock.Now() + (status.ok() ? interval_ : std::min(interval_, absl::Seconds(5)));
-    if (IsWithdrawn(status) || base::ReasonOf(status) == "LEASE_LOST") lost_ = status;
-    return lost_.ok();
-  }
-  const absl::Status& lost() const { return lost_; }
-
- private:
-  Deps& deps_;
-  v1::RenewLeaseRequest request_;
-  absl::Duration interval_;
-  absl::Time next_;
-  absl::Status lost_;
-};
-
 std::string TaskWorker::FolderOf(const v1::Task& task) const {
   return absl::StrCat(deps_.state_dir, "/tasks/", task.name());
 }
@@ -279,9 +247,17 @@ absl::StatusOr<bool> TaskWorker::RunOnce() {
   request.set_session(deps_.session);
   request.set_version(deps_.version);
   request.mutable_wait()->set_seconds(absl::ToInt64Seconds(deps_.wait));
+  const auto asked = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(v1::AcquireTaskResponse response, deps_.hub.Acquire(request));
   if (!response.has_task()) {
     CloseInterrupted();
+    // The hub has waited already, but not when it stops: without a pause it would be asked all the
+    // time.
+    const bool waited = deps_.wait > absl::ZeroDuration() &&
+                        absl::FromChrono(std::chrono::steady_clock::now() - asked) >= deps_.wait;
+    const absl::Duration told = absl::Seconds(response.retry_after().seconds()) +
+                                absl::Nanoseconds(response.retry_after().nanos());
+    pause_ = waited ? absl::ZeroDuration() : std::clamp(told, deps_.backoff, kMaxPause);
     return false;
   }
   RETURN_IF_ERROR(Do(response.task()));
@@ -303,7 +279,7 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
                          "the hub sent a task whose input is not named by a SHA-256");
     }
   }
-  Lease lease(deps_, task);
+  TaskLease lease({deps_.hub, deps_.trust, deps_.clock, deps_.stop}, task);
   NodeTask entry;
   entry.set_name(task.name());
   entry.set_run(task.run());
@@ -320,10 +296,11 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
     // The use is in the site's log before data are touched.
     if (status.ok()) status = deps_.record(task, "STARTED", "");
     if (status.ok()) status = MakeResult(task, lease, entry);
+    if (!status.ok() && !lease.lost().ok()) status = lease.lost();
   }
   if (status.ok()) {
     Note(entry, NodeTask::STATE_UPLOADING);
-    status = Deliver(task, lease, entry);
+    status = Deliver(task, entry);
   }
   if (status.ok()) {
     Note(entry, NodeTask::STATE_DONE);
@@ -336,7 +313,6 @@ absl::Status TaskWorker::Do(const v1::Task& task) {
               {{"task", task.name()}, {"run", task.run()}, {"round", task.round()}});
     return absl::OkStatus();
   }
-  if (!lease.lost().ok()) status = lease.lost();
   if (deps_.stop.stopped()) return absl::OkStatus();  // taken up again at the next start
   if (base::ReasonOf(status) == "LEASE_LOST") {
     // Handed out again, to this session or the next: what is kept is used then.
@@ -381,7 +357,7 @@ absl::Status TaskWorker::CheckAllowed(const v1::Task& task) {
   return CheckPolicy(policy, permit.purpose, task.plan());
 }
 
-absl::Status TaskWorker::MakeResult(const v1::Task& task, Lease& lease, NodeTask& entry) {
+absl::Status TaskWorker::MakeResult(const v1::Task& task, TaskLease& lease, NodeTask& entry) {
   const v1::Plan& plan = task.plan();
   const std::string folder = FolderOf(task);
   RemoveAll(folder);
@@ -543,7 +519,7 @@ absl::Status TaskWorker::TakeResult(const v1::Task& task, const std::string& fol
   return base::WriteFileAtomically(folder + "/result.pb", result.SerializeAsString(), 0600);
 }
 
-absl::Status TaskWorker::Deliver(const v1::Task& task, Lease& lease, NodeTask& entry) {
+absl::Status TaskWorker::Deliver(const v1::Task& task, NodeTask& entry) {
   const std::string folder = FolderOf(task);
   ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(folder + "/result.pb", 1 << 20));
   v1::UploadHeader result;
@@ -576,10 +552,10 @@ absl::Status TaskWorker::Deliver(const v1::Task& task, Lease& lease, NodeTask& e
     if (status.ok() || (!unknown && !IsAway(status))) return status;
     base::LogError("update.not_delivered", status, {{"task", task.name()}});
     deps_.stop.Wait(deps_.stop.version(), pause);
-    pause = std::min(pause * 2, absl::Seconds(30));
-    if (!lease.GoOn()) {
-      return lease.lost().ok() ? absl::AbortedError("stopped") : lease.lost();
-    }
+    pause = std::min(pause * 2, kMaxPause);
+    // A round that has closed may have closed with this result, its answer lost: the hub says which
+    // when it is handed in again, not when the lease is renewed.
+    if (deps_.stop.stopped()) return absl::AbortedError("stopped");
   }
 }
 
@@ -603,7 +579,7 @@ void TaskWorker::GiveUp(const v1::Task& task, const absl::Status& why, NodeTask&
     absl::Status status = deps_.hub.ReportFailed(request);
     if (status.ok() || !IsAway(status) || deps_.stop.stopped()) return;
     deps_.stop.Wait(deps_.stop.version(), pause);
-    pause = std::min(pause * 2, absl::Seconds(30));
+    pause = std::min(pause * 2, kMaxPause);
   }
 }
 
@@ -679,14 +655,11 @@ void TaskWorker::RunUntilStopped() {
     last = now;
     if (worked.ok()) {
       pause = deps_.backoff;
-      // The hub has waited already; without that it would be asked without pause.
-      if (!*worked && deps_.wait <= absl::ZeroDuration()) {
-        deps_.stop.Wait(deps_.stop.version(), deps_.backoff);
-      }
+      if (!*worked && pause_ > absl::ZeroDuration()) deps_.stop.Wait(deps_.stop.version(), pause_);
       continue;
     }
     deps_.stop.Wait(deps_.stop.version(), pause);
-    pause = std::min(pause * 2, absl::Seconds(30));
+    pause = std::min(pause * 2, kMaxPause);
   }
 }
 

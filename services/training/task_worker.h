@@ -28,6 +28,8 @@
 
 namespace oncomesh::training {
 
+class TaskLease;
+
 // The node's policy as it is now. Errors: UNAVAILABLE.
 using PolicySource = std::function<absl::StatusOr<access::v1::NodePolicy>()>;
 // Tells the site's audit log of a use of data: done, refused or failed, with the reason. The task's
@@ -72,12 +74,10 @@ class TaskWorker {
   void RemoveOldLeftovers();
 
  private:
-  class Lease;
-
   absl::Status Do(const v1::Task& task);
   absl::Status CheckAllowed(const v1::Task& task);
-  absl::Status MakeResult(const v1::Task& task, Lease& lease, v1::NodeTask& entry);
-  absl::Status Deliver(const v1::Task& task, Lease& lease, v1::NodeTask& entry);
+  absl::Status MakeResult(const v1::Task& task, TaskLease& lease, v1::NodeTask& entry);
+  absl::Status Deliver(const v1::Task& task, v1::NodeTask& entry);
   absl::Status TakeResult(const v1::Task& task, const std::string& folder);
   void GiveUp(const v1::Task& task, const absl::Status& why, v1::NodeTask& entry);
   std::string FolderOf(const v1::Task& task) const;
@@ -90,6 +90,7 @@ class TaskWorker {
 
   Deps deps_;
   bool interrupted_closed_ = false;
+  absl::Duration pause_ = absl::ZeroDuration();  // before the hub is asked again
   absl::Time cleaned_ = absl::InfinitePast();
 };
 

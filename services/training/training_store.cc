@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -37,7 +38,8 @@ const std::vector<store::Migration> kMigrations = {
       "CREATE TABLE models (number BIGINT PRIMARY KEY, sha256 TEXT NOT NULL, owner TEXT NOT NULL, "
       "run TEXT NOT NULL, round BIGINT NOT NULL, final BIGINT NOT NULL, body TEXT NOT NULL, "
       "UNIQUE (run, round))",
-      "CREATE INDEX models_sha256 ON models (sha256)"}}};
+      "CREATE INDEX models_sha256 ON models (sha256)"}},
+    {"create starting models", {"CREATE TABLE starting_models (sha256 TEXT PRIMARY KEY)"}}};
 
 // Messages are kept as base64 of their bytes: both engines store it alike, and fields can be added.
 template <typename Message>
@@ -95,6 +97,30 @@ absl::Status DecodeLease(const std::string& text, TaskRecord& task) {
   return absl::OkStatus();
 }
 
+// What a query without parameters gives in its one column.
+std::vector<std::string> Names(soci::session& sql, const char* query) {
+  std::vector<std::string> out;
+  std::string name;
+  soci::statement statement = (sql.prepare << query, into(name));
+  statement.execute();
+  while (statement.fetch()) out.push_back(name);
+  return out;
+}
+
+absl::StatusOr<TaskRecord> DecodeTask(const std::string& name, const std::string& body,
+                                      const std::string& lease) {
+  TaskRecord task;
+  task.name = name;
+  ASSIGN_OR_RETURN(task.contribution, Decode<v1::Contribution>(body));
+  RETURN_IF_ERROR(DecodeLease(lease, task));
+  return task;
+}
+
+absl::Status TaskNotFound() {
+  return base::Error(absl::StatusCode::kNotFound, "TASK_NOT_FOUND",
+                     "there is no such task for this node; ask for the next one");
+}
+
 absl::StatusOr<std::vector<TaskRecord>> ReadTasks(soci::session& sql, const std::string& run,
                                                   int round) {
   std::vector<TaskRecord> tasks;
@@ -105,10 +131,7 @@ absl::StatusOr<std::vector<TaskRecord>> ReadTasks(soci::session& sql, const std:
        use(run), use(round), into(name), into(body), into(lease));
   statement.execute();
   while (statement.fetch()) {
-    TaskRecord task;
-    task.name = name;
-    ASSIGN_OR_RETURN(task.contribution, Decode<v1::Contribution>(body));
-    RETURN_IF_ERROR(DecodeLease(lease, task));
+    ASSIGN_OR_RETURN(TaskRecord task, DecodeTask(name, body, lease));
     tasks.push_back(std::move(task));
   }
   return tasks;
@@ -317,17 +340,14 @@ absl::StatusOr<v1::Run> TrainingStore::GetRun(const std::string& name, int from_
     sql << "SELECT body FROM runs WHERE name = :n", use(name), into(body);
     if (!sql.got_data()) return NotFound("RUN_NOT_FOUND", "run");
     ASSIGN_OR_RETURN(run, Decode<v1::Run>(body));
-    std::vector<std::string> bodies;
-    {
-      soci::statement statement =
-          (sql.prepare << "SELECT body FROM rounds WHERE run = :r AND number >= :f ORDER BY number",
-           use(name), use(from_round), into(body));
-      statement.execute();
-      while (statement.fetch()) bodies.push_back(body);
-    }
     size_t bytes = 0;
-    for (const std::string& encoded : bodies) {
-      ASSIGN_OR_RETURN(v1::Round round, Decode<v1::Round>(encoded));
+    // One by one: a run can have hundreds of megabytes of rounds, of which a message takes few.
+    for (int from = from_round;;) {
+      sql << "SELECT body FROM rounds WHERE run = :r AND number >= :f ORDER BY number LIMIT 1",
+          use(name), use(from), into(body);
+      if (!sql.got_data()) break;
+      ASSIGN_OR_RETURN(v1::Round round, Decode<v1::Round>(body));
+      from = round.number() + 1;
       ASSIGN_OR_RETURN(std::vector<TaskRecord> tasks, ReadTasks(sql, name, round.number()));
       for (TaskRecord& task : tasks) *round.add_contributions() = std::move(task.contribution);
       bytes += round.ByteSizeLong();
@@ -380,12 +400,7 @@ absl::StatusOr<std::vector<v1::Run>> TrainingStore::ListRuns(const std::string& 
 absl::StatusOr<std::vector<std::string>> TrainingStore::RunningRuns() {
   std::vector<std::string> out;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) {
-    out.clear();
-    std::string name;
-    soci::statement statement =
-        (sql.prepare << "SELECT name FROM runs WHERE running = 1 ORDER BY number", into(name));
-    statement.execute();
-    while (statement.fetch()) out.push_back(name);
+    out = Names(sql, "SELECT name FROM runs WHERE running = 1 ORDER BY number");
     return absl::OkStatus();
   }));
   return out;
@@ -412,13 +427,59 @@ absl::StatusOr<std::string> TrainingStore::RunOfTask(const std::string& task) {
   std::string run;
   RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
     sql << "SELECT run FROM tasks WHERE name = :n", use(task), into(run);
-    if (!sql.got_data()) {
-      return base::Error(absl::StatusCode::kNotFound, "TASK_NOT_FOUND",
-                         "there is no such task for this node; ask for the next one");
+    return sql.got_data() ? absl::OkStatus() : TaskNotFound();
+  }));
+  return run;
+}
+
+absl::StatusOr<TaskRecord> TrainingStore::ReadTask(const std::string& name) {
+  TaskRecord task;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
+    std::string body, lease;
+    sql << "SELECT body, lease FROM tasks WHERE name = :n", use(name), into(body), into(lease);
+    if (!sql.got_data()) return TaskNotFound();
+    ASSIGN_OR_RETURN(task, DecodeTask(name, body, lease));
+    return absl::OkStatus();
+  }));
+  return task;
+}
+
+absl::Status TrainingStore::NoteStartingModel(const std::string& sha256) {
+  return database_->Transact([&](soci::session& sql) {
+    sql << "INSERT INTO starting_models (sha256) VALUES (:s) ON CONFLICT (sha256) DO NOTHING",
+        use(sha256);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::vector<TrainingStore::StartingModel>> TrainingStore::UnneededStartingModels() {
+  std::vector<StartingModel> out;
+  RETURN_IF_ERROR(database_->Read([&](soci::session& sql) -> absl::Status {
+    out.clear();
+    std::vector<std::string> noted = Names(sql, "SELECT sha256 FROM starting_models");
+    if (noted.empty()) return absl::OkStatus();
+    std::set<std::string> needed;
+    for (const std::string& run : Names(sql, "SELECT name FROM runs WHERE running = 1")) {
+      ASSIGN_OR_RETURN(RunRecord record, ReadRecord(sql, run));
+      needed.insert(record.run.model_sha256());
+      needed.insert(record.round.input_sha256());
+    }
+    for (std::string& sha256 : noted) {
+      if (needed.count(sha256) > 0) continue;
+      long long models = 0;
+      sql << "SELECT COUNT(*) FROM models WHERE sha256 = :s", use(sha256), into(models);
+      out.push_back({std::move(sha256), models > 0});
     }
     return absl::OkStatus();
   }));
-  return run;
+  return out;
+}
+
+absl::Status TrainingStore::ForgetStartingModel(const std::string& sha256) {
+  return database_->Transact([&](soci::session& sql) {
+    sql << "DELETE FROM starting_models WHERE sha256 = :s", use(sha256);
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::string> TrainingStore::Manifest(const std::string& run, int round) {

@@ -69,6 +69,19 @@ class TrainingStore {
   absl::StatusOr<std::vector<std::string>> RunsWaitingFor(const std::string& node);
   // The run of a task. Errors: NOT_FOUND (TASK_NOT_FOUND).
   absl::StatusOr<std::string> RunOfTask(const std::string& task);
+  // A task as it is or, of a round that has closed, as it ended. Errors: NOT_FOUND
+  // (TASK_NOT_FOUND).
+  absl::StatusOr<TaskRecord> ReadTask(const std::string& name);
+
+  // Models of zeros that were made for runs to start from (StartingModels).
+  struct StartingModel {
+    std::string sha256;
+    bool registered = false;  // a model of the registry has the same bytes
+  };
+  absl::Status NoteStartingModel(const std::string& sha256);
+  // Those that no running run starts from any more.
+  absl::StatusOr<std::vector<StartingModel>> UnneededStartingModels();
+  absl::Status ForgetStartingModel(const std::string& sha256);
 
   // Errors: NOT_FOUND (ROUND_NOT_FOUND) also for a round that has not closed.
   absl::StatusOr<std::string> Manifest(const std::string& run, int round);
