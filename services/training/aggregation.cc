@@ -28,10 +28,13 @@ using federated::TensorSpec;
 using federated::TensorWriter;
 
 // Writes a tensor file with `fill` and moves it into the store.
-absl::StatusOr<std::string> StoreTensors(const std::vector<TensorSpec>& tensors,
-                                         const std::map<std::string, std::string>& metadata,
-                                         objects::ObjectStore& objects, const std::string& scratch,
-                                         absl::FunctionRef<absl::Status(TensorWriter&)> fill) {
+absl::StatusOr<std::string> StoreTensors(
+    const std::vector<TensorSpec>& tensors, const std::map<std::string, std::string>& metadata,
+    objects::ObjectStore& objects, const std::string& scratch,
+    absl::FunctionRef<absl::Status(TensorWriter&)> fill,
+    absl::FunctionRef<absl::Status(const std::string&)> named = [](const std::string&) {
+      return absl::OkStatus();
+    }) {
   RETURN_IF_ERROR(base::MakeDirectories(scratch, 0700));
   // A name of its own: runs are submitted while rounds are closed.
   const std::string path = absl::StrCat(scratch, "/", base::NewId("model-"));
@@ -41,6 +44,7 @@ absl::StatusOr<std::string> StoreTensors(const std::vector<TensorSpec>& tensors,
     ASSIGN_OR_RETURN(TensorWriter writer, TensorWriter::Create(file.fd(), tensors, metadata));
     RETURN_IF_ERROR(fill(writer));
     ASSIGN_OR_RETURN(sha256, writer.Finish());
+    RETURN_IF_ERROR(named(sha256));
     RETURN_IF_ERROR(file.Commit(true, false));  // the store makes it durable
   }
   return objects.PutFile(path, sha256);
@@ -103,8 +107,9 @@ absl::Status EmptyScratch(const std::string& scratch) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::ObjectStore& objects,
-                                           const std::string& scratch) {
+absl::StatusOr<std::string> StoreZeroModel(
+    const v1::Plan& plan, objects::ObjectStore& objects, const std::string& scratch,
+    absl::FunctionRef<absl::Status(const std::string&)> named) {
   return StoreTensors(
       federated::TensorsOf(plan.model().tensors()), {}, objects, scratch,
       [](TensorWriter& writer) -> absl::Status {
@@ -116,7 +121,8 @@ absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::Object
           }
         }
         return absl::OkStatus();
-      });
+      },
+      named);
 }
 
 absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,

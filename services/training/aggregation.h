@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "libs/federated/strategy.h"
@@ -17,9 +18,11 @@ namespace oncomesh::training {
 // Removes what an aggregation that was killed has left in `scratch`. Before anybody writes there.
 absl::Status EmptyScratch(const std::string& scratch);
 
-// The model of zeros with which a run starts, in `objects`; its SHA-256.
-absl::StatusOr<std::string> StoreZeroModel(const v1::Plan& plan, objects::ObjectStore& objects,
-                                           const std::string& scratch);
+// The model of zeros with which a run starts, in `objects`; its SHA-256, which `named` is told
+// before the object is put; its error ends it.
+absl::StatusOr<std::string> StoreZeroModel(
+    const v1::Plan& plan, objects::ObjectStore& objects, const std::string& scratch,
+    absl::FunctionRef<absl::Status(const std::string& sha256)> named);
 
 // What an update of the current round must look like. Errors: those of opening the input model.
 absl::StatusOr<federated::Template> TemplateOf(const RunRecord& record,

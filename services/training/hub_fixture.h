@@ -47,6 +47,7 @@ class HubFixture {
     closer.reset();
     tasks.reset();
     runs.reset();
+    starting.reset();
     spool.reset();
     objects.reset();
     store.reset();
@@ -71,14 +72,15 @@ class HubFixture {
       out.fetched = clock.Now();
       return out;
     };
+    starting = std::make_unique<StartingModels>(*store, *objects);
     auto& random = base::SystemRandom::Get();
     runs = std::make_unique<RunDesk>(RunDesk::Deps{*store, *objects, clock, random, source, changes,
-                                                   folder / "scratch", keys, 3});
+                                                   folder / "scratch", keys, *starting, 3});
     tasks = std::make_unique<TaskDesk>(
         TaskDesk::Deps{*store, *spool, *objects, clock, random, source, changes, LeaseRules()});
     closer = std::make_unique<RoundCloser>(RoundCloser::Deps{*store, *spool, *objects, clock,
-                                                             random, changes, *key, "oncomesh/test",
-                                                             folder / "scratch"});
+                                                             random, changes, *starting, *key,
+                                                             "oncomesh/test", folder / "scratch"});
     REQUIRE_OK(closer->Sweep());
   }
 
@@ -195,6 +197,7 @@ class HubFixture {
   std::unique_ptr<TrainingStore> store;
   std::unique_ptr<objects::ObjectStore> objects;
   std::unique_ptr<UpdateSpool> spool;
+  std::unique_ptr<StartingModels> starting;
   std::unique_ptr<crypto::PrivateKey> key;
   crypto::KeySet keys;
   std::unique_ptr<RunDesk> runs;

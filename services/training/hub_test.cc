@@ -603,6 +603,53 @@ TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too ma
                  "PAGE_TOKEN_INVALID");
 }
 
+TEST_CASE("run: the zeros it starts from go when no run needs them, and nothing else does") {
+  HubFixture hub;
+  const auto there = [&](const std::string& sha256) {
+    REQUIRE_VALUE(bool exists, hub.objects->Exists(sha256));
+    return exists;
+  };
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 2, {"north"});
+  v1::Run first = hub.Submit(plan, {"north"}), second = hub.Submit(plan, {"north"});
+  const std::string zeros = first.model_sha256();
+  REQUIRE(second.model_sha256() == zeros);
+  REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), first.name()));
+  REQUIRE_OK(hub.closer->Sweep());
+  CHECK(there(zeros));  // the other run begins from them
+  hub.Restart();
+  CHECK(there(zeros));
+  v1::Task task = hub.Acquire("north");
+  const std::string update = HubFixture::Update({1, 2});
+  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, update, 1), update));
+  REQUIRE_OK(hub.closer->Advance());
+  REQUIRE_OK(hub.closer->Sweep());
+  CHECK_FALSE(there(zeros));  // a round has come out of them
+  CHECK(there(hub.Get(second.name()).model_sha256()));
+
+  // Cancelled before any round; submitted while a sweep runs; the same bytes in the registry.
+  v1::Run third = hub.Submit(plan, {"north"});
+  CHECK(there(zeros));
+  REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), second.name()));
+  REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), third.name()));
+  {
+    StartingModels::Hold hold;
+    REQUIRE_OK(hub.starting->Take(zeros, hold));
+    REQUIRE_OK(hub.closer->Sweep());
+    CHECK(there(zeros));
+  }
+  REQUIRE_OK(hub.closer->Sweep());
+  CHECK_FALSE(there(zeros));
+  plan.set_rounds(1);
+  v1::Run fourth = hub.Submit(plan, {"north"});
+  task = hub.Acquire("north");
+  const std::string nothing = HubFixture::Update({0, 0});
+  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, nothing, 1), nothing));
+  REQUIRE_OK(hub.closer->Advance());
+  REQUIRE(hub.Get(fourth.name()).model_sha256() == zeros);
+  REQUIRE_OK(hub.closer->Sweep());
+  CHECK(there(zeros));
+}
+
 TEST_CASE("run: a list of runs with large plans comes in parts that a message carries") {
   HubFixture hub;
   v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});

@@ -129,6 +129,7 @@ absl::Status RoundCloser::Advance() {
 }
 
 absl::Status RoundCloser::Sweep() {
+  RETURN_IF_ERROR(deps_.starting.Sweep());
   // What is there is listed first: an update that comes meanwhile is of a task that is read below.
   const std::vector<std::string> spooled = deps_.spool.Tasks();
   if (spooled.empty()) return absl::OkStatus();
@@ -151,10 +152,10 @@ void RoundCloser::Start() {
     while (!deps_.changes.stopped()) {
       const uint64_t seen = deps_.changes.version();
       (void)Advance();  // logged there; the next turn tries again
-      // Runs also end elsewhere: cancelled, their permit revoked. Their updates go within a minute.
+      // Runs also end elsewhere: cancelled, their permit revoked. Their files go within a minute.
       if (deps_.clock.Now() - swept >= kSweepEvery) {
         swept = deps_.clock.Now();
-        if (absl::Status done = Sweep(); !done.ok()) base::LogError("updates.not_swept", done);
+        if (absl::Status done = Sweep(); !done.ok()) base::LogError("files.not_swept", done);
       }
       deps_.changes.Wait(seen, absl::Seconds(1));
     }

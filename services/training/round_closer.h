@@ -14,6 +14,7 @@
 #include "libs/crypto/keys.h"
 #include "libs/objects/object_store.h"
 #include "services/training/change_signal.h"
+#include "services/training/starting_models.h"
 #include "services/training/training_store.h"
 #include "services/training/update_spool.h"
 
@@ -28,6 +29,7 @@ class RoundCloser {
     base::Clock& clock;
     base::Random& random;
     ChangeSignal& changes;
+    StartingModels& starting;
     const crypto::PrivateKey& key;  // Ed25519, signs manifests
     std::string software;           // "oncomesh/<version>"
     std::string scratch;            // a folder on the file system of the objects
@@ -38,7 +40,7 @@ class RoundCloser {
   // Brings every running run as far as it can go now. One thread at a time. The error is that of
   // the first run that could not be brought on; the others were.
   absl::Status Advance();
-  // Removes updates that no open round needs; for after a crash.
+  // Removes updates that no open round needs, and starting models that no run needs.
   absl::Status Sweep();
 
   // A thread that sweeps, then advances at every change and at least once a second.

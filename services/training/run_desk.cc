@@ -98,13 +98,16 @@ absl::StatusOr<v1::Run> RunDesk::Submit(const rpc::Caller& caller,
   run.set_permit_sha256(permit::Digest(caller.permit));
   *run.mutable_create_time() = ToProto(now);
   record.permit_jws = caller.permit;
+  StartingModels::Hold hold;  // until the run is stored, which names it then
   if (!request.plan().model().initial().empty()) {
     ASSIGN_OR_RETURN(v1::Model initial,
                      deps_.store.GetModel(request.plan().model().initial(), caller.subject));
     run.set_model_sha256(initial.sha256());
   } else {
-    ASSIGN_OR_RETURN(std::string zeros,
-                     StoreZeroModel(request.plan(), deps_.objects, deps_.scratch));
+    ASSIGN_OR_RETURN(std::string zeros, StoreZeroModel(request.plan(), deps_.objects, deps_.scratch,
+                                                       [&](const std::string& sha256) {
+                                                         return deps_.starting.Take(sha256, hold);
+                                                       }));
     run.set_model_sha256(zeros);
   }
   OpenFirstRound(record, now, ids);

@@ -15,6 +15,7 @@
 #include "libs/rpc/caller.h"
 #include "oncomesh/training/v1/training.pb.h"
 #include "services/training/change_signal.h"
+#include "services/training/starting_models.h"
 #include "services/training/training_store.h"
 #include "services/training/trust.h"
 
@@ -32,7 +33,8 @@ class RunDesk {
     ChangeSignal& changes;
     std::string scratch;  // a folder on the file system of the objects
     std::map<std::string, crypto::PublicKey> manifest_keys;  // by kid
-    int max_running_runs = 20;                               // of one person
+    StartingModels& starting;
+    int max_running_runs = 20;  // of one person
   };
   explicit RunDesk(Deps deps) : deps_(std::move(deps)) {}
 

@@ -40,6 +40,7 @@ class HubApp final : public rpc::App {
         spool_(std::move(spool)),
         models_(std::move(models)),
         key_(std::move(key)),
+        starting_(*store_, *models_),
         site_(config.service(), "training", base::SystemClock::Get()),
         runs_({*store_,
                *models_,
@@ -49,11 +50,12 @@ class HubApp final : public rpc::App {
                changes_,
                Scratch(config),
                {{crypto::Thumbprint(key_.Public()), key_.Public()}},
+               starting_,
                config.max_running_runs() > 0 ? config.max_running_runs() : 20}),
         tasks_({*store_, *spool_, *models_, base::SystemClock::Get(), base::SystemRandom::Get(),
                 [this] { return site_.Trust(); }, changes_, Rules(config)}),
         closer_({*store_, *spool_, *models_, base::SystemClock::Get(), base::SystemRandom::Get(),
-                 changes_, key_, kSoftware, Scratch(config)}),
+                 changes_, starting_, key_, kSoftware, Scratch(config)}),
         guard_(site::GuardDeps(config.service(), site_)),
         training_(guard_, runs_, changes_),
         task_service_(guard_, tasks_, changes_) {}
@@ -82,6 +84,7 @@ class HubApp final : public rpc::App {
   std::unique_ptr<UpdateSpool> spool_;
   std::unique_ptr<objects::ObjectStore> models_;
   crypto::PrivateKey key_;
+  StartingModels starting_;
   site::SiteAccess site_;
   ChangeSignal changes_;
   RunDesk runs_;

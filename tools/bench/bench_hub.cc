@@ -35,6 +35,7 @@ BenchHub::BenchHub(const std::string& folder)
           Must(training::TrainingStore::Open(absl::StrCat("sqlite:", folder, "/training.db"), ""))),
       spool(Must(training::UpdateSpool::Open(folder + "/updates"))),
       models(Must(objects::OpenFolder(folder + "/models"))),
+      starting(*store, *models),
       runs({*store,
             *models,
             base::SystemClock::Get(),
@@ -43,11 +44,12 @@ BenchHub::BenchHub(const std::string& folder)
             changes,
             folder + "/scratch",
             {},
+            starting,
             5}),
       tasks({*store, *spool, *models, base::SystemClock::Get(), base::SystemRandom::Get(),
              TrustIn(permit_key), changes, training::LeaseRules()}),
       closer({*store, *spool, *models, base::SystemClock::Get(), base::SystemRandom::Get(), changes,
-              manifest_key, "bench", folder + "/scratch"}) {}
+              starting, manifest_key, "bench", folder + "/scratch"}) {}
 
 training::v1::Run BenchHub::Submit(training::v1::Plan plan, const std::vector<std::string>& nodes) {
   const absl::Time now = base::SystemClock::Get().Now();

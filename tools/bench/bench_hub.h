@@ -28,6 +28,7 @@ struct BenchHub {
   const std::unique_ptr<training::UpdateSpool> spool;
   const std::unique_ptr<objects::ObjectStore> models;
   training::ChangeSignal changes;
+  training::StartingModels starting;
   training::RunDesk runs;
   training::TaskDesk tasks;
   training::RoundCloser closer;
