@@ -323,7 +323,7 @@ std::string CompletionScript(const CLI::App& app, absl::string_view shell) {
 }
 
 void AddCompletionCommands(CLI::App& app, Session& session) {
-  auto* completion = app.add_subcommand("completion", "Print a completion script for your shell");
+  auto* completion = app.add_subcommand("completion", "print a completion script for your shell");
   auto shell = std::make_shared<std::string>();
   completion->add_option("shell", *shell, "bash, zsh or fish")
       ->required()
