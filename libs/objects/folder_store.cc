@@ -41,7 +41,7 @@ class FolderStore final : public ObjectStore {
   absl::StatusOr<std::string> Put(absl::string_view bytes) override {
     std::string name = crypto::Sha256Hex(bytes);
     std::string path = Path(name);
-    if (access(path.c_str(), F_OK) != 0) {
+    if (!IsWhole(name)) {
       RETURN_IF_ERROR(base::MakeDirectories(Folder(name), 0700));
       RETURN_IF_ERROR(base::WriteFileAtomically(path, bytes, 0400));
     }
@@ -167,7 +167,7 @@ class FolderStore final : public ObjectStore {
     } else if (!IsObjectName(arrival.name)) {
       return NameInvalid();
     }
-    if (access(Path(arrival.name).c_str(), F_OK) == 0) {
+    if (IsWhole(arrival.name)) {
       unlink(file.path.c_str());
       return absl::OkStatus();
     }
@@ -200,6 +200,15 @@ class FolderStore final : public ObjectStore {
     // Some file systems cannot sync a folder; they say EINVAL.
     if (synced != 0 && error != EINVAL) return base::ErrnoStatus(error, "sync a folder");
     return absl::OkStatus();
+  }
+
+  // Whether the object is there with the bytes of its name. One that was damaged on the disk is
+  // replaced by the next that comes: sending an object again is how it is mended.
+  bool IsWhole(const std::string& name) const {
+    const std::string path = Path(name);
+    if (access(path.c_str(), F_OK) != 0) return false;
+    absl::StatusOr<std::string> digest = DigestOf(path);
+    return digest.ok() && *digest == name;
   }
 
   std::string Folder(const std::string& name) const {

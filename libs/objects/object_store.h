@@ -21,7 +21,9 @@ class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
 
-  // Stores `bytes` and returns their name, durable. Errors: RESOURCE_EXHAUSTED (DISK_FULL).
+  // Stores `bytes` and returns their name, durable. Here as below, an object that is there already
+  // is looked at, and replaced when it no longer has the bytes of its name. Errors:
+  // RESOURCE_EXHAUSTED (DISK_FULL).
   virtual absl::StatusOr<std::string> Put(absl::string_view bytes) = 0;
 
   // Takes over the file at `path` (same file system: moved, else copied and removed). `sha256` is

@@ -99,6 +99,28 @@ TEST_CASE("object store contract: folder") {
   CheckContract(*store, folder.path());
 }
 
+TEST_CASE("object store: an object that was damaged on the disk is mended by storing it again") {
+  testing::TemporaryFolder folder;
+  REQUIRE_VALUE(auto store, OpenFolder(folder / "objects"));
+  REQUIRE_VALUE(std::string name, store->Put("abc"));
+  REQUIRE_VALUE(std::string path, store->LocalPath(name));
+  for (const char* damage : {"abd", "ab", ""}) {
+    INFO("\"" << damage << "\"");
+    REQUIRE_OK(base::WriteFileAtomically(path, damage));
+    REQUIRE_REASON(store->Get(name), absl::StatusCode::kDataLoss, "OBJECT_CORRUPT");
+    REQUIRE_OK(store->Put("abc"));
+    REQUIRE_VALUE(std::string bytes, store->Get(name));
+    CHECK(bytes == "abc");
+
+    REQUIRE_OK(base::WriteFileAtomically(path, damage));
+    REQUIRE_OK(base::WriteFileAtomically(folder / "in", "abc"));
+    REQUIRE_OK(store->PutFile(folder / "in", kAbc));
+    REQUIRE_VALUE(bytes, store->Get(name));
+    CHECK(bytes == "abc");
+    REQUIRE_REASON(base::ReadFile(folder / "in"), absl::StatusCode::kNotFound, "FILE_NOT_FOUND");
+  }
+}
+
 TEST_CASE("object store: what was put keeps its name in every folder above, whoever came first") {
   testing::TemporaryFolder folder;
   const std::string root = folder / "objects";
