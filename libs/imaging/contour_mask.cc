@@ -44,12 +44,13 @@ using Point = std::array<double, 2>;  // continuous column and row index
 using Polygon = std::vector<Point>;
 
 // The columns at which the line through the centres of row `y` crosses the polygon. An edge counts
-// when exactly one of its ends is above the line, so that a corner on it counts once.
+// when exactly one of its ends is below the line, so that a corner on it counts once, and that what
+// ends on the line has its centres and what begins there has not.
 void Cross(const Polygon& polygon, double y, std::vector<double>& crossings) {
   for (size_t i = 0; i < polygon.size(); ++i) {
     const Point& a = polygon[i];
     const Point& b = polygon[(i + 1) % polygon.size()];
-    if ((a[1] > y) == (b[1] > y)) continue;
+    if ((a[1] < y) == (b[1] < y)) continue;
     crossings.push_back(a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]));
   }
 }
@@ -241,10 +242,11 @@ absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, c
 }
 
 absl::StatusOr<MaskResult> PlaceSegment(const dicom::Segmentation& segmentation, size_t segment,
-                                        const Grid& grid) {
+                                        const Grid& grid, const GoOn& go_on) {
   MaskResult result = EmptyMask(grid);
   std::set<int64_t> slices;
   for (const dicom::Slice& slice : segmentation.segments[segment].slices) {
+    RETURN_IF_ERROR(CheckGoOn(go_on));
     Grid frame;
     frame.size = {segmentation.columns, segmentation.rows, 1};
     frame.spacing = {slice.column_spacing, slice.row_spacing, grid.spacing[2]};

@@ -46,9 +46,9 @@ absl::StatusOr<MaskResult> FillContours(const dicom::RegionOfInterest& region, c
 
 // Puts the frames of a segment onto the grid; a voxel is inside when the segment's value at its
 // centre is at least half. Frames must lie on the grid's own planes, at most a tenth of a slice
-// off, and on its rows and columns, a twentieth of a voxel. Errors: FAILED_PRECONDITION (ROI_EMPTY,
-// ROI_OTHER_PLANE, ROI_OUTSIDE_SERIES).
+// off, and on its rows and columns, a twentieth of a voxel. `go_on` is asked for each frame.
+// Errors: FAILED_PRECONDITION (ROI_EMPTY, ROI_OTHER_PLANE, ROI_OUTSIDE_SERIES); ABORTED (STOPPED).
 absl::StatusOr<MaskResult> PlaceSegment(const dicom::Segmentation& segmentation, size_t segment,
-                                        const Grid& grid);
+                                        const Grid& grid, const GoOn& go_on = nullptr);
 
 }  // namespace oncomesh::imaging

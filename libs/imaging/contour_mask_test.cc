@@ -84,6 +84,29 @@ TEST_CASE("contours: regions that share an edge share no voxel and leave none ou
   }
 }
 
+TEST_CASE(
+    "contours: centres on an edge belong to the side of lower indices, in rows as in columns") {
+  // Corners on the centres (1, 1) and (3, 3): what begins there has not, what ends there has.
+  dicom::RegionOfInterest region;
+  region.contours = {Square(1, 3, 0)};
+  REQUIRE_VALUE(MaskResult result, FillContours(region, TenByTen()));
+  for (int64_t y = 0; y < 10; ++y) {
+    for (int64_t x = 0; x < 10; ++x) {
+      const bool inside = (x == 2 || x == 3) && (y == 2 || y == 3);
+      INFO("column " << x << ", row " << y);
+      CHECK(result.mask.At(x, y, 0) == (inside ? 1 : 0));
+    }
+  }
+  // The same whichever way round it is drawn, also where only a corner is on a centre.
+  Contour diamond = Outline({{5, 2}, {8, 5}, {5, 8}, {2, 5}}, 0), turned = diamond;
+  std::reverse(turned.points.begin(), turned.points.end());
+  region.contours = {diamond};
+  REQUIRE_VALUE(result, FillContours(region, TenByTen()));
+  region.contours = {turned};
+  REQUIRE_VALUE(MaskResult other, FillContours(region, TenByTen()));
+  CHECK(result.mask.voxels == other.mask.voxels);
+}
+
 TEST_CASE("contours: each lies in a slice, at most a tenth of a slice off") {
   dicom::RegionOfInterest region;
   region.contours = {Square(0.5, 2.5, 0.19), Square(0.5, 2.5, 1.81)};

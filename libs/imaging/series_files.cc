@@ -24,11 +24,11 @@ struct RegionObject {
   std::optional<dicom::Segmentation> segmentation;
 };
 
-absl::StatusOr<RegionObject> ReadRegions(absl::string_view bytes) {
+absl::StatusOr<RegionObject> ReadRegions(absl::string_view bytes, const GoOn& go_on) {
   RegionObject out;
   ASSIGN_OR_RETURN(dicom::ObjectSummary summary, dicom::Summarise(bytes));
   if (summary.modality == "RTSTRUCT") {
-    ASSIGN_OR_RETURN(out.structure_set, dicom::ReadStructureSet(bytes));
+    ASSIGN_OR_RETURN(out.structure_set, dicom::ReadStructureSet(bytes, go_on));
     out.list.referenced_series = out.structure_set->referenced_series;
     for (const dicom::RegionOfInterest& one : out.structure_set->regions) {
       out.list.names.push_back(one.name);
@@ -37,7 +37,7 @@ absl::StatusOr<RegionObject> ReadRegions(absl::string_view bytes) {
     return out;
   }
   if (summary.modality == "SEG") {
-    ASSIGN_OR_RETURN(out.segmentation, dicom::ReadSegmentation(bytes));
+    ASSIGN_OR_RETURN(out.segmentation, dicom::ReadSegmentation(bytes, go_on));
     out.list.referenced_series = out.segmentation->referenced_series;
     for (const dicom::Segment& one : out.segmentation->segments) {
       out.list.names.push_back(one.label);
@@ -77,7 +77,7 @@ absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths, c
   std::set<std::string> seen;
   for (const std::string& path : paths) {
     ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
-    auto image = dicom::ReadImage(bytes);
+    auto image = dicom::ReadImage(bytes, /*pixels=*/true, go_on);
     RETURN_IF_ERROR(CheckGoOn(go_on));
     const std::string reason = base::ReasonOf(image.status());
     const bool foreign = reason == "DICOM_UNREADABLE" && !HasDicomMagic(bytes);
@@ -106,7 +106,7 @@ absl::StatusOr<LoadedMask> MaskFromObject(absl::string_view bytes, absl::string_
                                           const ImageSeries& series, const GoOn& go_on) {
   LoadedMask out;
   out.sha256 = crypto::Sha256Hex(bytes);
-  ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes));
+  ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes, go_on));
   out.kind = object.structure_set ? "RTSTRUCT" : "SEG";
   ASSIGN_OR_RETURN(size_t found, FindRegion(object.list.names, region));
   RETURN_IF_ERROR(CheckFrame(object.list, found, series));
@@ -115,13 +115,13 @@ absl::StatusOr<LoadedMask> MaskFromObject(absl::string_view bytes, absl::string_
   if (object.structure_set) {
     ASSIGN_OR_RETURN(out.result, FillContours(object.structure_set->regions[found], grid, go_on));
   } else {
-    ASSIGN_OR_RETURN(out.result, PlaceSegment(*object.segmentation, found, grid));
+    ASSIGN_OR_RETURN(out.result, PlaceSegment(*object.segmentation, found, grid, go_on));
   }
   return out;
 }
 
-absl::StatusOr<RegionList> ListRegions(absl::string_view bytes) {
-  ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes));
+absl::StatusOr<RegionList> ListRegions(absl::string_view bytes, const GoOn& go_on) {
+  ASSIGN_OR_RETURN(RegionObject object, ReadRegions(bytes, go_on));
   return std::move(object.list);
 }
 

@@ -26,7 +26,7 @@ struct LoadedSeries {
 
 // Makes the volume of the one image series in these files. Files that are not DICOM, and objects
 // without an image, are passed over; a damaged DICOM file is an error, for a slice would be
-// missing. `go_on` is asked after each file.
+// missing. `go_on` is asked for each frame.
 // Errors: as dicom::ReadImage, AssembleSeries and base::ReadFile; ABORTED (STOPPED).
 absl::StatusOr<LoadedSeries> LoadSeries(const std::vector<std::string>& paths,
                                         const GoOn& go_on = nullptr);
@@ -54,6 +54,6 @@ struct RegionList {
   std::vector<std::string> referenced_series;  // UIDs
 };
 // Errors: as MaskFromObject.
-absl::StatusOr<RegionList> ListRegions(absl::string_view bytes);
+absl::StatusOr<RegionList> ListRegions(absl::string_view bytes, const GoOn& go_on = nullptr);
 
 }  // namespace oncomesh::imaging
