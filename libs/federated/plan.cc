@@ -13,6 +13,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/crypto/jws.h"
+#include "libs/imaging/case_limits.h"
 
 namespace oncomesh::federated {
 namespace {
@@ -156,18 +157,18 @@ absl::Status CheckCases(const Plan& plan) {
   const auto& inputs = plan.case_inputs();
   std::set<std::string> seen;
   for (const std::string& modality : inputs.modalities()) {
-    if (!Consists(modality, 16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || !seen.insert(modality).second) {
-      return Invalid("caseInputs.modalities", "are DICOM modalities such as CT, each once");
+    if (!imaging::IsCaseModality(modality) || !seen.insert(modality).second) {
+      return Invalid("caseInputs.modalities", "are CT, PT or MR, each once");
     }
   }
-  if (seen.size() > 8) return Invalid("caseInputs.modalities", "are at most 8");
-  if (inputs.roi().size() > 64) return Invalid("caseInputs.roi", "has at most 64 characters");
+  if (inputs.roi().size() > imaging::kMaxRegionName)
+    return Invalid("caseInputs.roi", "has at most 64 characters");
   if (inputs.spacing_size() != 0 && inputs.spacing_size() != 3) {
     return Invalid("caseInputs.spacing", "has three numbers, x y z in mm");
   }
   for (double length : inputs.spacing()) {
-    if (!(length >= 0.05) || !(length <= 100)) {
-      return Invalid("caseInputs.spacing", "is from 0.05 to 100 mm");
+    if (!imaging::IsCaseSpacing(length)) {
+      return Invalid("caseInputs.spacing", "is from 0.1 to 100 mm");
     }
   }
   return absl::OkStatus();

@@ -102,6 +102,11 @@ TEST_CASE("plan: what is out of range is refused by the name of its field") {
            {R"({"statistics":{"tensors":null}})", "statistics"},
            {R"({"evaluate":{"heldOut":0.95}})", "evaluate.heldOut"},
            {R"({"caseInputs":{"modalities":["../CT"]}})", "caseInputs.modalities"},
+           // What no node can prepare.
+           {R"({"caseInputs":{"modalities":["US"]}})", "caseInputs.modalities"},
+           {R"({"caseInputs":{"modalities":["CT","CT"]}})", "caseInputs.modalities"},
+           {R"({"caseInputs":{"spacing":[1,1,0.08]}})", "caseInputs.spacing"},
+           {R"({"caseInputs":{"spacing":[1,1,100.5]}})", "caseInputs.spacing"},
            {R"({"caseInputs":{"spacing":[1,1]}})", "caseInputs.spacing"},
            {R"({"caseInputs":{"spacing":[1,1,0]}})", "caseInputs.spacing"}}) {
     CAPTURE(c.patch);

@@ -141,17 +141,19 @@ absl::StatusOr<v1::PrepareCaseResponse> CaseDesk::Prepare(const v1::PrepareCaseR
   ASSIGN_OR_RETURN(CasePlan plan, PlanOf(request));
   ASSIGN_OR_RETURN(std::vector<std::string> paths, LocalPaths(request.objects()));
   ASSIGN_OR_RETURN(std::unique_ptr<Turn> turn, Turn::Take(*this, go_on));
-  ASSIGN_OR_RETURN(PreparedCase prepared, PrepareCase(paths, plan, go_on));
-  std::set<std::string> named(request.objects().begin(), request.objects().end());
-  for (const std::string& sha256 : prepared.used_sha256) {
-    if (named.count(sha256) == 0) return Corrupt();
-  }
+  const std::set<std::string> named(request.objects().begin(), request.objects().end());
   v1::PrepareCaseResponse response;
-  for (const PreparedImage& image : prepared.images) {
-    ASSIGN_OR_RETURN(*response.add_images(), Store(image, /*mask=*/false));
-  }
-  if (prepared.mask) {
-    ASSIGN_OR_RETURN(*response.mutable_mask(), Store(*prepared.mask, /*mask=*/true));
+  auto keep = [&](const PreparedImage& image) -> absl::Status {
+    for (const std::string& sha256 : image.used_sha256) {
+      if (named.count(sha256) == 0) return Corrupt();
+    }
+    const bool mask = image.modality.empty();
+    ASSIGN_OR_RETURN(v1::PreparedObject stored, Store(image, mask));
+    *(mask ? response.mutable_mask() : response.add_images()) = std::move(stored);
+    return absl::OkStatus();
+  };
+  ASSIGN_OR_RETURN(PreparedCase prepared, PrepareCase(paths, plan, keep, go_on));
+  if (response.has_mask()) {
     response.set_mask_voxels(static_cast<int64_t>(prepared.mask_voxels));
   }
   Describe(prepared.grid, *response.mutable_grid());
@@ -177,7 +179,8 @@ absl::StatusOr<v1::CheckSeriesResponse> CaseDesk::Check(const v1::CheckSeriesReq
     ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
     if (named.count(crypto::Sha256Hex(bytes)) == 0) return Corrupt();
     // The geometry is in the header: pixels are not decoded.
-    auto image = dicom::ReadImage(bytes, /*pixels=*/false);
+    auto image = dicom::ReadImage(bytes, /*pixels=*/false, go_on);
+    if (base::ReasonOf(image.status()) == "STOPPED") return image.status();
     if (!image.ok()) return fault(image.status());
     response.set_slices(response.slices() + static_cast<int64_t>(image->slices.size()));
     images.push_back(*std::move(image));

@@ -11,6 +11,7 @@
 #include "libs/base/status_macros.h"
 #include "libs/crypto/digest.h"
 #include "libs/dicom/series_image.h"
+#include "libs/imaging/case_limits.h"
 #include "libs/imaging/itk/n4.h"
 #include "libs/imaging/resample.h"
 #include "libs/imaging/series_files.h"
@@ -214,7 +215,7 @@ absl::StatusOr<RegionSource> FindRegionSource(const SortedFiles& files, const Ca
     RETURN_IF_ERROR(CheckGoOn(go_on));
     ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
     if (!seen.insert(bytes).second) continue;
-    ASSIGN_OR_RETURN(imaging::RegionList list, imaging::ListRegions(bytes));
+    ASSIGN_OR_RETURN(imaging::RegionList list, imaging::ListRegions(bytes, go_on));
     auto region = imaging::FindRegion(list.names, plan.region);
     ambiguous = ambiguous || base::ReasonOf(region.status()) == "ROI_AMBIGUOUS";
     if (!region.ok()) continue;
@@ -248,12 +249,12 @@ absl::StatusOr<RegionSource> FindRegionSource(const SortedFiles& files, const Ca
 }  // namespace
 
 absl::Status CheckCasePlan(const CasePlan& plan) {
-  if (plan.modalities.empty() || plan.modalities.size() > 8) {
+  if (plan.modalities.empty() || plan.modalities.size() > imaging::kMaxCaseModalities) {
     return Invalid("a case has 1 to 8 modalities");
   }
   std::set<std::string> names;
   for (const ModalityPlan& one : plan.modalities) {
-    if (one.modality != "CT" && one.modality != "PT" && one.modality != "MR") {
+    if (!imaging::IsCaseModality(one.modality)) {
       return Invalid("a modality is CT, PT or MR");
     }
     if (!names.insert(one.modality).second) return Invalid("each modality stands once");
@@ -264,15 +265,35 @@ absl::Status CheckCasePlan(const CasePlan& plan) {
   }
   if (plan.spacing_mm) {
     for (double value : *plan.spacing_mm) {
-      if (!(value >= 0.1 && value <= 100)) return Invalid("a spacing is 0.1 to 100 mm");
+      if (!imaging::IsCaseSpacing(value)) return Invalid("a spacing is 0.1 to 100 mm");
     }
   }
-  if (plan.region.size() > 64) return Invalid("the name of a region has at most 64 characters");
+  if (plan.region.size() > imaging::kMaxRegionName)
+    return Invalid("the name of a region has at most 64 characters");
   return absl::OkStatus();
 }
 
 absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
                                          const CasePlan& plan, const GoOn& go_on) {
+  std::vector<PreparedImage> images;
+  std::optional<PreparedImage> mask;
+  auto keep = [&](PreparedImage image) {
+    if (image.modality.empty()) {
+      mask = std::move(image);
+    } else {
+      images.push_back(std::move(image));
+    }
+    return absl::OkStatus();
+  };
+  ASSIGN_OR_RETURN(PreparedCase out, PrepareCase(paths, plan, keep, go_on));
+  out.images = std::move(images);
+  out.mask = std::move(mask);
+  return out;
+}
+
+absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
+                                         const CasePlan& plan, const KeepImage& keep,
+                                         const GoOn& go_on) {
   RETURN_IF_ERROR(CheckCasePlan(plan));
   ASSIGN_OR_RETURN(SortedFiles files, Sort(paths, go_on));
   PreparedCase out;
@@ -293,6 +314,11 @@ absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
         ASSIGN_OR_RETURN(out.grid, imaging::GridWithSpacing(out.grid, *plan.spacing_mm,
                                                             imaging::Alignment::kCentre));
       }
+      if (out.grid.voxels() > imaging::kMaxCaseVoxels) {
+        return base::Error(StatusCode::kInvalidArgument, "GRID_INVALID",
+                           "the grid of the case has more than 2^28 voxels; ask for a larger "
+                           "spacing");
+      }
     } else if (kept.frame_of_reference_uid.empty() ||
                kept.frame_of_reference_uid != series[0].frame_of_reference_uid) {
       return base::Error(StatusCode::kFailedPrecondition, "CASE_OTHER_FRAME",
@@ -304,11 +330,12 @@ absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
     series.push_back(std::move(kept));
     sources.emplace_back(imaging::SeriesDigest(image.loaded.sha256), image.loaded.sha256.size());
     out.left_out.insert(out.left_out.end(), image.left_out.begin(), image.left_out.end());
-    out.used_sha256.insert(out.used_sha256.end(), image.loaded.sha256.begin(),
-                           image.loaded.sha256.end());
+    const std::vector<std::string> used = image.loaded.sha256;
+    out.used_sha256.insert(out.used_sha256.end(), used.begin(), used.end());
     ASSIGN_OR_RETURN(PreparedImage placed,
                      Place(std::move(image), modality, out.grid, sources[0].first));
-    out.images.push_back(std::move(placed));
+    placed.used_sha256 = used;
+    RETURN_IF_ERROR(keep(std::move(placed)));
     RETURN_IF_ERROR(CheckGoOn(go_on));
   }
   if (plan.region.empty()) return out;
@@ -346,7 +373,8 @@ absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
     return base::Error(StatusCode::kFailedPrecondition, "ROI_EMPTY",
                        "the region contains no voxel of the common grid; use a smaller spacing");
   }
-  out.mask = std::move(image);
+  image.used_sha256 = {mask.sha256};
+  RETURN_IF_ERROR(keep(std::move(image)));
   return out;
 }
 

@@ -3,6 +3,7 @@
 // out; the same files and request give the same volumes on every machine.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ struct PreparedImage {
   std::string modality;  // empty for the mask
   imaging::Volume volume;
   imaging::Sidecar sidecar;
+  std::vector<std::string> used_sha256;  // of every file that went into it
 };
 
 // A series of an asked modality that was no candidate.
@@ -52,7 +54,11 @@ struct PreparedCase {
   std::vector<LeftOutSeries> left_out;   // the records of the images have them too
 };
 
-// Values of a plan that make no sense together. Errors: INVALID_ARGUMENT (CASE_INVALID).
+// Takes an image as soon as it is made; an error ends the preparation.
+using KeepImage = std::function<absl::Status(PreparedImage)>;
+
+// Values of a plan that make no sense together, or are outside libs/imaging/case_limits.h. Errors:
+// INVALID_ARGUMENT (CASE_INVALID).
 absl::Status CheckCasePlan(const CasePlan& plan);
 
 // Prepares the case of the files at `paths`: images, structure sets and segmentations of a patient,
@@ -67,9 +73,17 @@ absl::Status CheckCasePlan(const CasePlan& plan);
 // `go_on` is asked between files and steps and during long ones. Any thread.
 // Errors: those of imaging::LoadSeries, MaskFromObject, ComputeSuvFactor, CorrectBiasField and
 // FitNormalisation; FAILED_PRECONDITION (CASE_MODALITY_MISSING, CASE_AMBIGUOUS, CASE_OTHER_FRAME,
-// ROI_HOLES), INVALID_ARGUMENT (CASE_INVALID), ABORTED (STOPPED).
+// ROI_HOLES), INVALID_ARGUMENT (CASE_INVALID; GRID_INVALID for a common grid of more than
+// kMaxCaseVoxels), ABORTED (STOPPED).
 absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
                                          const CasePlan& plan,
                                          const imaging::GoOn& go_on = nullptr);
+
+// The same, but gives each image, and the mask last, to `keep` before the next one is made: at no
+// time is more than one of them in memory. The case that is returned has none. Errors: also those
+// of `keep`, after which some images may have been kept.
+absl::StatusOr<PreparedCase> PrepareCase(const std::vector<std::string>& paths,
+                                         const CasePlan& plan, const KeepImage& keep,
+                                         const imaging::GoOn& go_on);
 
 }  // namespace oncomesh::harmonisation

@@ -121,6 +121,60 @@ TEST_CASE("case: a region with holes between its slices is refused, two parts ar
   REQUIRE_REASON(prepare({0, 1, 5, 6}), refused, "ROI_HOLES");
 }
 
+TEST_CASE("case: a common grid of more voxels than a node has room for is refused") {
+  Patient patient;
+  // 240 × 240 × 12 mm: 2400 × 2400 × 120 voxels of 0.1 mm.
+  patient.AddSeries("CT", kCt, 4, [](DataSet& slice) { slice.Decimals(0x00280030, {40, 40}); });
+  CasePlan plan = PlanOf({"CT"});
+  plan.spacing_mm = {0.1, 0.1, 0.1};
+  REQUIRE_REASON(PrepareCase(patient.paths(), plan), absl::StatusCode::kInvalidArgument,
+                 "GRID_INVALID");
+  plan.spacing_mm = {1, 1, 1};
+  REQUIRE_OK(PrepareCase(patient.paths(), plan).status());
+}
+
+TEST_CASE("case: each image is given away before the next one is made") {
+  Patient patient;
+  patient.AddSeries("CT", kCt, 7);
+  patient.AddSeries("PT", kPt, 5, [](DataSet& slice) { slice.Text(0x00541001, "CS", "GML"); });
+  patient.Add(small::StructureSet({1, 2, 3}, kFrame, kCt));
+  const CasePlan plan = PlanOf({"CT", "PT"}, "GTV");
+  REQUIRE_VALUE(PreparedCase whole, PrepareCase(patient.paths(), plan));
+  REQUIRE(whole.images.size() == 2);
+  REQUIRE(whole.mask);
+
+  std::vector<PreparedImage> kept;
+  auto keep = [&](PreparedImage image) {
+    kept.push_back(std::move(image));
+    return absl::OkStatus();
+  };
+  REQUIRE_VALUE(PreparedCase rest, PrepareCase(patient.paths(), plan, keep, nullptr));
+  REQUIRE(rest.images.empty());
+  REQUIRE_FALSE(rest.mask);
+  REQUIRE(rest.mask_voxels == whole.mask_voxels);
+  REQUIRE(rest.grid.size == whole.grid.size);
+  REQUIRE(kept.size() == 3);
+  REQUIRE(kept[0].used_sha256.size() == 7);
+  REQUIRE(kept[1].used_sha256.size() == 5);
+  REQUIRE(kept[2].used_sha256.size() == 1);
+  const PreparedImage* expected[] = {&whole.images[0], &whole.images[1], &*whole.mask};
+  for (size_t i = 0; i < 3; ++i) {
+    REQUIRE(kept[i].modality == expected[i]->modality);
+    REQUIRE(kept[i].volume.voxels == expected[i]->volume.voxels);
+    REQUIRE(Record(kept[i]) == Record(*expected[i]));
+  }
+
+  // Where it cannot be kept nothing more is made.
+  size_t given = 0;
+  auto full = [&](const PreparedImage&) {
+    ++given;
+    return base::Error(absl::StatusCode::kResourceExhausted, "DISK_FULL", "the disk is full");
+  };
+  REQUIRE_REASON(PrepareCase(patient.paths(), plan, full, nullptr),
+                 absl::StatusCode::kResourceExhausted, "DISK_FULL");
+  REQUIRE(given == 1);
+}
+
 TEST_CASE("case: the record of a mask names all that it was made of") {
   Patient patient;
   const std::string ct = patient.AddSeries("CT", kCt, 4);
