@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <malloc.h>
-
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -293,61 +291,6 @@ TEST_CASE("lease: renewing it ends the run of a permit that is over, also while 
   }
 }
 
-TEST_CASE("task: a result that was accepted is told so for ever, another one or another node not") {
-  HubFixture hub;
-  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"});
-  plan.set_min_contributors(1);
-  plan.mutable_evaluate();
-  v1::Run run = hub.Submit(plan, {"north", "south"});
-  v1::Task task = hub.Acquire("north"), other = hub.Acquire("south");
-  const std::string update = HubFixture::Update({1, 2}), another = HubFixture::Update({3, 4});
-  v1::UploadHeader header = HubFixture::HeaderOf(task, update, 1);
-  REQUIRE_OK(hub.HandIn("north", header, update));
-  v1::GetUploadStateRequest ask;
-  ask.set_task(task.name());
-  ask.set_sha256(header.sha256());
-  v1::SubmitMetricsRequest metrics;
-  auto check = [&] {
-    REQUIRE_VALUE(bool again, hub.HandIn("north", header, update));
-    CHECK(again);
-    REQUIRE_VALUE(auto state, hub.tasks->UploadState("north", ask));
-    CHECK(state.accepted());
-    REQUIRE_REASON(hub.HandIn("north", HubFixture::HeaderOf(task, another, 1), another),
-                   StatusCode::kAlreadyExists, "UPDATE_CONFLICT");
-    REQUIRE_REASON(hub.HandIn("south", header, update), StatusCode::kNotFound, "TASK_NOT_FOUND");
-    REQUIRE_REASON(hub.tasks->UploadState("south", ask), StatusCode::kNotFound, "TASK_NOT_FOUND");
-    CHECK_FALSE(hub.HandIn("south", HubFixture::HeaderOf(other, update, 1), update).ok());
-    v1::GetUploadStateRequest none = ask;
-    none.set_task(other.name());
-    CHECK_FALSE(hub.tasks->UploadState("south", none).ok());
-  };
-  hub.clock.Advance(absl::Seconds(600));
-  REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions&) {
-    Freeze(record, hub.clock.Now());
-    return absl::OkStatus();
-  }));
-  check();  // the set is fixed
-  REQUIRE_OK(hub.closer->Advance());
-  check();  // the next round is open
-  v1::Task last = hub.Acquire("north");
-  REQUIRE(last.kind() == v1::Round::KIND_EVALUATE);
-  metrics.set_task(last.name());
-  metrics.set_lease_token(last.lease_token());
-  metrics.set_examples(2);
-  REQUIRE_OK(hub.tasks->SubmitMetrics("north", metrics));
-  hub.clock.Advance(absl::Seconds(600));
-  REQUIRE_OK(hub.closer->Advance());
-  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
-  check();  // the run has ended
-  REQUIRE_VALUE(bool again, hub.tasks->SubmitMetrics("north", metrics));
-  CHECK(again);
-  REQUIRE_REASON(hub.tasks->SubmitMetrics("south", metrics), StatusCode::kNotFound,
-                 "TASK_NOT_FOUND");
-  metrics.set_examples(3);
-  REQUIRE_REASON(hub.tasks->SubmitMetrics("north", metrics), StatusCode::kAlreadyExists,
-                 "UPDATE_CONFLICT");
-}
-
 TEST_CASE("node: it cannot see, renew, fail or answer the task of another node") {
   HubFixture hub;
   hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"}), {"north", "south"});
@@ -520,45 +463,6 @@ TEST_CASE("run: with more rounds than a message carries it is read in parts") {
   CHECK(parts == 3);
 }
 
-TEST_CASE("run: a part of it costs what a message carries, however many rounds there are") {
-  HubFixture hub;
-  v1::Run run = hub.Submit(HubFixture::Plan(v1::STRATEGY_FEDAVG, 9, {"north"}), {"north"});
-  REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions&) {
-    record.tasks.clear();
-    return absl::OkStatus();
-  }));
-  for (int round = 1; round <= 150; ++round) {
-    REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions& additions) {
-      v1::Round closed = record.round;
-      closed.set_state(v1::Round::STATE_CLOSED);
-      closed.set_manifest_sha256(std::string(300 << 10, 'f'));
-      additions.closed = closed;
-      additions.manifest_jws = "jws";
-      record.round.set_number(round + 1);
-      return absl::OkStatus();
-    }));
-  }
-  // The most this process had resident since the mark, in kB.
-  const auto most = [](bool mark) -> long {
-    if (mark) {
-      malloc_trim(0);
-      std::ofstream("/proc/self/clear_refs") << "5";
-    }
-    std::ifstream status("/proc/self/status");
-    for (std::string word; status >> word;) {
-      long kilobytes = 0;
-      if (word == "VmHWM:" && status >> kilobytes) return kilobytes;
-    }
-    return 0;
-  };
-  const long before = most(true);
-  int next = 0;
-  REQUIRE_VALUE(v1::Run part, hub.runs->Get(hub.Ana(""), run.name(), 0, next));
-  CHECK(next == 4);
-  CHECK(part.rounds_size() == 3);
-  CHECK(most(false) - before < (25 << 10));  // all rounds would be 60 MB
-}
-
 TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too many") {
   HubFixture hub;
   v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north"});
@@ -601,53 +505,6 @@ TEST_CASE("run: cancelled, it takes nothing more; a fourth at once is one too ma
   list.set_page_token("run-none");
   REQUIRE_REASON(hub.runs->List(hub.Ana(""), list, page), StatusCode::kInvalidArgument,
                  "PAGE_TOKEN_INVALID");
-}
-
-TEST_CASE("run: the zeros it starts from go when no run needs them, and nothing else does") {
-  HubFixture hub;
-  const auto there = [&](const std::string& sha256) {
-    REQUIRE_VALUE(bool exists, hub.objects->Exists(sha256));
-    return exists;
-  };
-  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 2, {"north"});
-  v1::Run first = hub.Submit(plan, {"north"}), second = hub.Submit(plan, {"north"});
-  const std::string zeros = first.model_sha256();
-  REQUIRE(second.model_sha256() == zeros);
-  REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), first.name()));
-  REQUIRE_OK(hub.closer->Sweep());
-  CHECK(there(zeros));  // the other run begins from them
-  hub.Restart();
-  CHECK(there(zeros));
-  v1::Task task = hub.Acquire("north");
-  const std::string update = HubFixture::Update({1, 2});
-  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, update, 1), update));
-  REQUIRE_OK(hub.closer->Advance());
-  REQUIRE_OK(hub.closer->Sweep());
-  CHECK_FALSE(there(zeros));  // a round has come out of them
-  CHECK(there(hub.Get(second.name()).model_sha256()));
-
-  // Cancelled before any round; submitted while a sweep runs; the same bytes in the registry.
-  v1::Run third = hub.Submit(plan, {"north"});
-  CHECK(there(zeros));
-  REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), second.name()));
-  REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), third.name()));
-  {
-    StartingModels::Hold hold;
-    REQUIRE_OK(hub.starting->Take(zeros, hold));
-    REQUIRE_OK(hub.closer->Sweep());
-    CHECK(there(zeros));
-  }
-  REQUIRE_OK(hub.closer->Sweep());
-  CHECK_FALSE(there(zeros));
-  plan.set_rounds(1);
-  v1::Run fourth = hub.Submit(plan, {"north"});
-  task = hub.Acquire("north");
-  const std::string nothing = HubFixture::Update({0, 0});
-  REQUIRE_OK(hub.HandIn("north", HubFixture::HeaderOf(task, nothing, 1), nothing));
-  REQUIRE_OK(hub.closer->Advance());
-  REQUIRE(hub.Get(fourth.name()).model_sha256() == zeros);
-  REQUIRE_OK(hub.closer->Sweep());
-  CHECK(there(zeros));
 }
 
 TEST_CASE("run: a list of runs with large plans comes in parts that a message carries") {

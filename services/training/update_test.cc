@@ -200,5 +200,60 @@ TEST_CASE("update: numbers that no sum can hold are refused, and the run goes on
   CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
 }
 
+TEST_CASE("task: a result that was accepted is told so for ever, another one or another node not") {
+  HubFixture hub;
+  v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, 1, {"north", "south"});
+  plan.set_min_contributors(1);
+  plan.mutable_evaluate();
+  v1::Run run = hub.Submit(plan, {"north", "south"});
+  v1::Task task = hub.Acquire("north"), other = hub.Acquire("south");
+  const std::string update = HubFixture::Update({1, 2}), another = HubFixture::Update({3, 4});
+  v1::UploadHeader header = HubFixture::HeaderOf(task, update, 1);
+  REQUIRE_OK(hub.HandIn("north", header, update));
+  v1::GetUploadStateRequest ask;
+  ask.set_task(task.name());
+  ask.set_sha256(header.sha256());
+  v1::SubmitMetricsRequest metrics;
+  auto check = [&] {
+    REQUIRE_VALUE(bool again, hub.HandIn("north", header, update));
+    CHECK(again);
+    REQUIRE_VALUE(auto state, hub.tasks->UploadState("north", ask));
+    CHECK(state.accepted());
+    REQUIRE_REASON(hub.HandIn("north", HubFixture::HeaderOf(task, another, 1), another),
+                   StatusCode::kAlreadyExists, "UPDATE_CONFLICT");
+    REQUIRE_REASON(hub.HandIn("south", header, update), StatusCode::kNotFound, "TASK_NOT_FOUND");
+    REQUIRE_REASON(hub.tasks->UploadState("south", ask), StatusCode::kNotFound, "TASK_NOT_FOUND");
+    CHECK_FALSE(hub.HandIn("south", HubFixture::HeaderOf(other, update, 1), update).ok());
+    v1::GetUploadStateRequest none = ask;
+    none.set_task(other.name());
+    CHECK_FALSE(hub.tasks->UploadState("south", none).ok());
+  };
+  hub.clock.Advance(absl::Seconds(600));
+  REQUIRE_OK(hub.store->ChangeRun(run.name(), [&](RunRecord& record, Additions&) {
+    Freeze(record, hub.clock.Now());
+    return absl::OkStatus();
+  }));
+  check();  // the set is fixed
+  REQUIRE_OK(hub.closer->Advance());
+  check();  // the next round is open
+  v1::Task last = hub.Acquire("north");
+  REQUIRE(last.kind() == v1::Round::KIND_EVALUATE);
+  metrics.set_task(last.name());
+  metrics.set_lease_token(last.lease_token());
+  metrics.set_examples(2);
+  REQUIRE_OK(hub.tasks->SubmitMetrics("north", metrics));
+  hub.clock.Advance(absl::Seconds(600));
+  REQUIRE_OK(hub.closer->Advance());
+  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
+  check();  // the run has ended
+  REQUIRE_VALUE(bool again, hub.tasks->SubmitMetrics("north", metrics));
+  CHECK(again);
+  REQUIRE_REASON(hub.tasks->SubmitMetrics("south", metrics), StatusCode::kNotFound,
+                 "TASK_NOT_FOUND");
+  metrics.set_examples(3);
+  REQUIRE_REASON(hub.tasks->SubmitMetrics("north", metrics), StatusCode::kAlreadyExists,
+                 "UPDATE_CONFLICT");
+}
+
 }  // namespace
 }  // namespace oncomesh::training

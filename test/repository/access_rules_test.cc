@@ -68,13 +68,15 @@ TEST_CASE("api: every RPC has an access rule that lets somebody in, and says its
   CHECK(methods >= 40);  // the check itself would be empty if it found none
 }
 
-TEST_CASE("api: what an audit event takes from a request is there, and is no free text") {
+TEST_CASE(
+    "api: what an audit event takes from a request is there, and is no free text; a stream "
+    "is on record before it begins") {
   const FileDescriptorSet api = Api();
   google::protobuf::DescriptorPool pool;
   for (const FileDescriptorProto& file : api.file()) REQUIRE(pool.BuildFile(file) != nullptr);
   const std::set<std::string> kFreeText = {"reason_text",  "title",  "description", "text",
                                            "answers_json", "secret", "lease_token"};
-  int named = 0;
+  int named = 0, streams = 0;
   for (const FileDescriptorProto& file : api.file()) {
     for (const auto& service : file.service()) {
       for (const auto& method : service.method()) {
@@ -84,6 +86,11 @@ TEST_CASE("api: what an audit event takes from a request is there, and is no fre
                                         rule.audit_attributes().end());
         if (!rule.audit_object().empty()) fields.push_back(rule.audit_object());
         if (!fields.empty() || rule.audit_first()) CHECK(rule.audit());
+        // A stream is with the caller before an event of its end could be refused.
+        if (method.server_streaming() && !method.client_streaming() && rule.audit()) {
+          ++streams;
+          CHECK(rule.audit_first());
+        }
         const auto* request = pool.FindMessageTypeByName(method.input_type().substr(1));
         REQUIRE(request != nullptr);
         for (const std::string& name : fields) {
@@ -101,6 +108,7 @@ TEST_CASE("api: what an audit event takes from a request is there, and is no fre
     }
   }
   CHECK(named >= 15);
+  CHECK(streams >= 2);
 }
 
 TEST_CASE("api: no request to a service of the hub can carry identifying data") {
