@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace oncomesh::dicom {
 
@@ -18,9 +19,11 @@ bool DecodeJpegLsFrame(absl::string_view stream, int rows, int columns, size_t b
   };
   std::unique_ptr<charls_jpegls_decoder, Destroy> decoder(charls_jpegls_decoder_create());
   auto ok = [](charls_jpegls_errc error) { return error == charls::jpegls_errc::success; };
+  // CharLS 2.4 looks for bits behind the end of a stream for seconds when it ends without a marker.
+  const std::string ended = absl::StrCat(stream, "\xff\xd9");
   charls_frame_info info{};
   if (decoder == nullptr ||
-      !ok(charls_jpegls_decoder_set_source_buffer(decoder.get(), stream.data(), stream.size())) ||
+      !ok(charls_jpegls_decoder_set_source_buffer(decoder.get(), ended.data(), ended.size())) ||
       !ok(charls_jpegls_decoder_read_header(decoder.get())) ||
       !ok(charls_jpegls_decoder_get_frame_info(decoder.get(), &info))) {
     return false;

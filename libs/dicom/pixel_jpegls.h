@@ -14,7 +14,7 @@ namespace oncomesh::dicom {
 
 // Decodes one frame of one component into `out`, little endian, rows * columns * bytes_per_pixel
 // (1 or 2) bytes. False when the stream is malformed, or its own size, components or depth are not
-// those that the data set declares. Memory is bounded by `out` and one line.
+// those that the data set declares. Memory is bounded by `stream`, `out` and one line.
 bool DecodeJpegLsFrame(absl::string_view stream, int rows, int columns, size_t bytes_per_pixel,
                        uint8_t* out);
 
