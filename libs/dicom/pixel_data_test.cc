@@ -431,7 +431,12 @@ std::string FrameItem(size_t number, size_t segment) {
 }
 
 // Programs that a sanitizer watches are several times slower.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#define ONCOMESH_WATCHED __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#else
+#define ONCOMESH_WATCHED 0
+#endif
+#if ONCOMESH_WATCHED
 constexpr double kSlower = 10;
 #else
 constexpr double kSlower = 1;
