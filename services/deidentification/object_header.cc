@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "libs/dicom/file_meta.h"
 #include "libs/dicom/uids.h"
@@ -326,8 +327,11 @@ bool CollectIdentifiers(const ObjectHeader& header, const Vocabulary& vocabulary
       if (uid.size() >= 16) context.identifiers.Add(uid);
     }
   }
+  // In the other spellings every date is telling (HasTellingNumbers); these may be a version.
   for (absl::string_view day : header.days) {
-    for (const std::string& spelling : SpellingsOfDay(day)) context.identifiers.Add(spelling);
+    context.identifiers.Add(day);
+    context.identifiers.Add(
+        absl::StrCat(day.substr(0, 4), ".", day.substr(4, 2), ".", day.substr(6)));
   }
   context.identifiers.Finish();
   return context.identifiers.size() <= kMostIdentifiers;
