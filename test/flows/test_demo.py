@@ -119,18 +119,27 @@ def test_a_word_of_the_sources_is_found_in_every_spelling(studies: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("told", "refused"),
+    ("told", "states", "refused"),
     [
-        ({"north": 10, "south": None}, ""),
-        ({"north": None, "south": None}, "instead of 10"),
-        ({"north": 15, "south": None}, "instead of 10"),
-        ({"north": 10, "south": 5}, "instead of None"),
-        ({"north": 10}, "answered have"),
+        ({"north": 10, "south": None}, {}, ""),
+        ({"north": 10, "south": None}, {"south": "VARIABLE_NOT_HELD"}, ""),
+        ({"north": 10, "south": None}, {"south": "POLICY_REFUSES"}, "did not answer"),
+        ({"north": None, "south": None}, {"north": "VARIABLE_NOT_HELD"}, "did not answer"),
+        ({"north": None, "south": None}, {}, "instead of 10"),
+        ({"north": 15, "south": None}, {}, "instead of 10"),
+        ({"north": 10, "south": 5}, {}, "instead of None"),
+        ({"north": 10}, {}, "answered have"),
     ],
 )
 def test_a_count_is_compared_with_the_sources(
-    told: dict[str, int | None], refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: dict[str, int | None],
+    states: dict[str, str],
+    refused: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """`states` has the reasons of the nodes that refuse."""
+
     def patients(number: int) -> dict[str, demo_sources.Patient]:
         return {str(n): demo_sources.Patient({"CT"}) for n in range(number)}
 
@@ -141,7 +150,14 @@ def test_a_count_is_compared_with_the_sources(
         {},
     )
     nodes = [
-        {"node": node, "state": "ANSWERED", "value": value, "minCell": 5, "rounding": 5}
+        {
+            "node": node,
+            "state": "REFUSED" if node in states else "ANSWERED",
+            "reasons": [{"reason": states[node]}] if node in states else [],
+            "value": value,
+            "minCell": 5,
+            "rounding": 5,
+        }
         for node, value in told.items()
     ]
     numbers = [value for value in told.values() if value is not None]
