@@ -78,14 +78,14 @@ absl::Status NodeDirectory::Suspended(const std::string& node) const {
 
 absl::Status NodeDirectory::Admit(const std::string& node, const std::string& certificate_pem) {
   RETURN_IF_ERROR(Suspended(node));
-  auto from = certificates_from_.find(node);
-  if (from == certificates_from_.end()) return absl::OkStatus();
   Shown& shown = shown_[node];
   if (shown.pem.empty() || shown.pem != certificate_pem) {
     absl::StatusOr<crypto::CertificateInfo> info = crypto::ParseCertificate(certificate_pem);
     // What cannot be read has no time, which is before any.
     shown = {certificate_pem, info.ok() ? absl::ToUnixSeconds(info->not_before) : 0};
   }
+  auto from = certificates_from_.find(node);
+  if (from == certificates_from_.end()) return absl::OkStatus();
   return shown.not_before >= from->second ? absl::OkStatus() : IsReplaced(node);
 }
 
