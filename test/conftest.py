@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_testing.mesh import PROGRAM, Mesh
+from mesh_testing.mesh import PROGRAM, Mesh, until
 from mesh_testing.trainer import install
 
 NODES = ("north", "south")
@@ -69,6 +69,13 @@ def fill(mesh: Mesh, studies: Path) -> dict[str, str]:
         mesh.ask(f"holder-{node}", "ingest", str(studies / node), allow=(0, 3))
         datasets[node] = mesh.freeze(node)
         mesh.policy(node, trainerDigests=[digest], minCell=2, rounding=1)
+
+    def counts_by_it() -> bool:
+        counted = mesh.ask("researcher", "count", "all", allow=(0, 3))
+        return all(entry["minCell"] == 2 for entry in counted["nodes"])
+
+    # A node's services follow a new policy within a quarter of a second.
+    until("every node counts by its policy", counts_by_it)
     return datasets
 
 

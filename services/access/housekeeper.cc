@@ -4,6 +4,12 @@
 #include "services/access/outage_log.h"
 
 namespace oncomesh::access {
+namespace {
+
+// The relay of a site that starts comes up after this service, which tells nothing new.
+constexpr int kStartingAttempts = 3;
+
+}  // namespace
 
 void Housekeeper::Start() {
   thread_ = std::thread([this] { RunUntilStopped(); });
@@ -27,9 +33,11 @@ void Housekeeper::Stop() {
 void Housekeeper::RunUntilStopped() {
   OutageLog relay("relay.not_told", "relay.told");
   OutageLog certificates("certificates.renewal_failed", "certificates.renewal_recovered");
+  int attempts = 0;
   while (true) {
     const absl::Status pushed = work_.push();
-    relay.Tell(pushed);
+    const bool starting = ++attempts <= kStartingAttempts && absl::IsUnavailable(pushed);
+    if (!starting) relay.Tell(pushed);
     certificates.Tell(work_.renew());
     const absl::Duration rest = pushed.ok() ? work_.look_again() : work_.retry;
     base::MutexLock lock(mutex_);

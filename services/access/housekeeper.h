@@ -13,7 +13,8 @@
 namespace oncomesh::access {
 
 // Runs in a thread of its own between Start and Stop. Failures go to the log when they begin and
-// when their reason changes: `relay.not_told`, `certificates.renewal_failed`.
+// when their reason changes: `relay.not_told`, `certificates.renewal_failed`. A relay that is not
+// there yet when the site starts is given three attempts.
 class Housekeeper {
  public:
   struct Work {

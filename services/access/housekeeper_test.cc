@@ -96,6 +96,19 @@ TEST_CASE("housekeeper: what the relay does not take is pushed again, and said o
   CHECK(hub.Lines("relay.told", "") == 1);
 }
 
+TEST_CASE("housekeeper: a relay that comes up a little later is no fault") {
+  Hub hub(absl::Hours(1), absl::Milliseconds(50));
+  hub.Answer(base::Error(absl::StatusCode::kUnavailable, "RELAY_AWAY", "away"));
+  hub.keeper.Start();
+  REQUIRE(hub.Pushed(1));
+  hub.Answer(absl::OkStatus());
+  hub.keeper.Wake();
+  REQUIRE(hub.Pushed(2));
+  hub.keeper.Stop();
+  CHECK(hub.Lines("relay.not_told", "") == 0);
+  CHECK(hub.Lines("relay.told", "") == 0);
+}
+
 TEST_CASE("housekeeper: it stops while it rests, and without having begun") {
   Hub hub(absl::Hours(1), absl::Hours(1));
   hub.keeper.Stop();

@@ -5,237 +5,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <thread>
 
-#include "absl/functional/function_ref.h"
-#include "absl/time/clock.h"
 #include "libs/base/status_macros.h"
-#include "services/training/hub_fixture.h"
+#include "services/training/node_fixture.h"
 #include "services/training/node_training_service.h"
 #include "services/training/process_runner.h"
-#include "services/training/task_worker.h"
 
 namespace oncomesh::training {
 namespace {
 
 using absl::StatusCode;
 
-// The hub's desk as one node reaches it; away when told.
-class DeskClient final : public HubClient {
- public:
-  DeskClient(HubFixture& hub, std::string node) : hub_(hub), node_(std::move(node)) {}
-  int uploads_to_lose = 0;  // cut in the middle
-  int answers_to_lose = 0;  // taken, the round closed, and the answer lost
-  std::atomic<int> acquires{0};
-  std::function<void()> on_renew;  // in the lease's thread
-
-  absl::StatusOr<v1::AcquireTaskResponse> Acquire(const v1::AcquireTaskRequest& request) override {
-    ++acquires;
-    return hub_.tasks->Acquire(node_, request);
-  }
-  absl::Status Renew(const v1::RenewLeaseRequest& request) override {
-    if (on_renew) on_renew();
-    return hub_.tasks->Renew(node_, request).status();
-  }
-  absl::Status Download(const std::string& task, const v1::TaskInput& input,
-                        const std::string& path) override {
-    ASSIGN_OR_RETURN(std::string from, hub_.tasks->InputPath(node_, task, input.sha256()));
-    ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(from));
-    return base::WriteFileAtomically(path, bytes);
-  }
-  absl::Status Upload(const v1::UploadHeader& header, const std::string& path) override {
-    ASSIGN_OR_RETURN(std::string bytes, base::ReadFile(path));
-    v1::GetUploadStateRequest ask;
-    ask.set_task(header.task());
-    ask.set_sha256(header.sha256());
-    ASSIGN_OR_RETURN(auto state, hub_.tasks->UploadState(node_, ask));
-    v1::UploadHeader rest = header;
-    rest.set_offset(state.offset());
-    ASSIGN_OR_RETURN(auto submission, hub_.tasks->Begin(node_, rest));
-    if (uploads_to_lose > 0) {
-      --uploads_to_lose;
-      RETURN_IF_ERROR(submission->Append(
-          absl::string_view(bytes).substr(static_cast<size_t>(state.offset()), 10)));
-      return absl::UnavailableError("the line was cut");
-    }
-    RETURN_IF_ERROR(
-        submission->Append(absl::string_view(bytes).substr(static_cast<size_t>(state.offset()))));
-    return Answer(submission->Finish().status());
-  }
-  absl::Status SubmitMetrics(const v1::SubmitMetricsRequest& request) override {
-    return Answer(hub_.tasks->SubmitMetrics(node_, request).status());
-  }
-  absl::Status ReportFailed(const v1::ReportTaskFailedRequest& request) override {
-    return hub_.tasks->ReportFailed(node_, request);
-  }
-
- private:
-  absl::Status Answer(absl::Status status) {
-    if (answers_to_lose == 0) return status;
-    --answers_to_lose;
-    REQUIRE_OK(status);
-    REQUIRE_OK(hub_.closer->Advance());
-    return absl::UnavailableError("the answer was lost");
-  }
-  HubFixture& hub_;
-  const std::string node_;
-};
-
-// Stands where a trainer would run; `act` writes into the out folder.
-class FakeRunner final : public Runner {
- public:
-  std::function<TrainerEnd(const TrainerJob&)> act;
-  absl::Status available;
-  int runs = 0;
-  absl::Status Check() override { return available; }
-  absl::StatusOr<TrainerEnd> Run(const TrainerJob& job, absl::FunctionRef<bool()>) override {
-    ++runs;
-    return act(job);
-  }
-};
-
-// A trainer that runs until it is told to stop, or for ten seconds.
-class PatientRunner final : public Runner {
- public:
-  std::function<void(absl::FunctionRef<bool()>)> begun;
-  absl::Status Check() override { return absl::OkStatus(); }
-  absl::StatusOr<TrainerEnd> Run(const TrainerJob&, absl::FunctionRef<bool()> go_on) override {
-    begun(go_on);
-    TrainerEnd end;
-    end.reason = "TRAINER_TIMEOUT";
-    for (int i = 0; i < 1000; ++i) {
-      if (!go_on()) {
-        end.reason = "STOPPED";
-        break;
-      }
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-    return end;
-  }
-};
-
-struct Node {
-  explicit Node(HubFixture& at, const std::string& name, Runner* other_runner = nullptr,
-                HubClient* other_hub = nullptr)
-      : hub(at), client(at, name), shelf(folder / "trainers"), cases(folder / "cases") {
-    REQUIRE_OK(base::MakeDirectories(folder / "trainers/t"));
-    REQUIRE_OK(base::MakeDirectories(folder / "state"));
-    REQUIRE_OK(
-        base::WriteFileAtomically(folder / "trainers/t/trainer.json",
-                                  R"({"name":"t","command":["/usr/bin/python3","train.py"]})"));
-    REQUIRE_OK(base::WriteFileAtomically(folder / "trainers/t/train.py", ""));
-    for (const char* patient : {"P1", "P2", "P3", "P4"}) {
-      const std::string at_case = absl::StrCat(folder.path(), "/cases/sarcoma/1/", patient, "-a");
-      REQUIRE_OK(base::MakeDirectories(at_case));
-      REQUIRE_OK(base::WriteFileAtomically(at_case + "/case.json",
-                                           absl::StrCat("{\"patient\":\"", patient, "\"}")));
-    }
-    auto opened = TaskHistory::Open(folder / "history");
-    REQUIRE_OK(opened);
-    history = *std::move(opened);
-    fake.act = [](const TrainerJob& job) {
-      REQUIRE_OK(base::WriteFileAtomically(job.out_folder + "/update.safetensors",
-                                           HubFixture::Update({1, 2})));
-      REQUIRE_OK(
-          base::WriteFileAtomically(job.out_folder + "/metrics.json",
-                                    R"({"examples":7,"metrics":{"loss":0.12345678,"secret":42}})"));
-      TrainerEnd end;
-      end.succeeded = true;
-      return end;
-    };
-    policy.set_min_patients(2);
-    policy.set_max_rounds(10);
-    clock = &at.clock;
-    runner = other_runner == nullptr ? &fake : other_runner;
-    hub_client = other_hub == nullptr ? &client : other_hub;
-    node = name;
-    Start();
-  }
-  // As after kill −9: only the folder is left.
-  void Start() {
-    worker = std::make_unique<TaskWorker>(TaskWorker::Deps{
-        .node = node,
-        .session = absl::StrCat("session-", ++sessions),
-        .state_dir = folder / "state",
-        .version = "test",
-        .hub = *hub_client,
-        .trust = [this]() -> absl::StatusOr<permit::TrustState> {
-          if (on_trust) on_trust();
-          permit::TrustState out = hub.trust;
-          out.fetched = hub.clock.Now() - trust_age;
-          out.revoked.insert(revoked.begin(), revoked.end());
-          return out;
-        },
-        .policy = [this]() -> absl::StatusOr<access::v1::NodePolicy> { return policy; },
-        .record =
-            [this](const v1::Task&, const std::string& outcome, const std::string& reason) {
-              events.push_back(reason.empty() ? outcome : outcome + " " + reason);
-              return log;
-            },
-        .trainers = shelf,
-        .cases = *cases_at,
-        .runner = *runner,
-        .history = *history,
-        .clock = *clock,
-        .stop = stop,
-        .wait = wait,
-        .backoff = absl::Milliseconds(1),
-        .cache_bytes = 700 << 10});
-  }
-  std::string Digest() {
-    auto package = shelf.Load("t");
-    REQUIRE_OK(package);
-    return package->digest;
-  }
-  v1::Plan Plan(int rounds = 1) {
-    v1::Plan plan = HubFixture::Plan(v1::STRATEGY_FEDAVG, rounds, {node});
-    plan.mutable_trainer()->set_digest(Digest());
-    return plan;
-  }
-  void Allow() { policy.add_trainer_digests(Digest()); }
-  // Runs the one task there is and returns the reason with which it was dropped, if it was.
-  std::string Work(const std::string& run) {
-    absl::StatusOr<bool> worked = worker->RunOnce();
-    REQUIRE_OK(worked);
-    REQUIRE(*worked);
-    REQUIRE_OK(hub.closer->Advance());
-    return hub.Get(run).rounds(0).contributions(0).reason();
-  }
-
-  HubFixture& hub;
-  testing::TemporaryFolder folder;
-  DeskClient client;
-  TrainerShelf shelf;
-  FolderCaseProvider cases;
-  CaseProvider* cases_at = &cases;
-  FakeRunner fake;
-  Runner* runner;
-  HubClient* hub_client;
-  std::function<void()> on_trust;
-  base::Clock* clock;
-  absl::Duration wait = absl::ZeroDuration();
-  std::unique_ptr<TaskHistory> history;
-  access::v1::NodePolicy policy;
-  absl::Duration trust_age = absl::ZeroDuration();
-  std::set<std::string> revoked;
-  std::vector<std::string> events;
-  absl::Status log;
-  ChangeSignal stop;
-  std::unique_ptr<TaskWorker> worker;
-  std::string node;
-  int sessions = 0;
-};
-
 TEST_CASE(
     "node: an allowed task is done, only the plan's metrics leave, and nothing stays behind") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   v1::Run run = hub.Submit(node.Plan(), {"north"});
   CHECK(node.Work(run.name()).empty());
@@ -259,38 +48,41 @@ TEST_CASE(
 TEST_CASE("node: it refuses on its own what the hub would let through, and says why") {
   struct Case {
     const char* reason;
-    std::function<void(Node&, v1::Plan&)> spoil;
+    std::function<void(NodeFixture&, v1::Plan&)> spoil;
   };
   for (const Case& c : std::vector<Case>{
-           {"POLICY_TRAINER", [](Node& n, v1::Plan&) { n.policy.clear_trainer_digests(); }},
-           {"POLICY_PURPOSE", [](Node& n, v1::Plan&) { n.policy.add_purposes("DUO:0000042"); }},
-           {"POLICY_MAX_ROUNDS", [](Node& n, v1::Plan&) { n.policy.set_max_rounds(1); }},
-           {"POLICY_MIN_PATIENTS", [](Node& n, v1::Plan&) { n.policy.set_min_patients(5); }},
+           {"POLICY_TRAINER", [](NodeFixture& n, v1::Plan&) { n.policy.clear_trainer_digests(); }},
+           {"POLICY_PURPOSE",
+            [](NodeFixture& n, v1::Plan&) { n.policy.add_purposes("DUO:0000042"); }},
+           {"POLICY_MAX_ROUNDS", [](NodeFixture& n, v1::Plan&) { n.policy.set_max_rounds(1); }},
+           {"POLICY_MIN_PATIENTS", [](NodeFixture& n, v1::Plan&) { n.policy.set_min_patients(5); }},
            {"TRAINER_DIGEST",
-            [](Node& n, v1::Plan& p) {
+            [](NodeFixture& n, v1::Plan& p) {
               p.mutable_trainer()->set_digest(kTrainerDigest);
               n.policy.add_trainer_digests(kTrainerDigest);
             }},
            {"TRAINER_NOT_INSTALLED",
-            [](Node&, v1::Plan& p) { p.mutable_trainer()->set_name("absent"); }},
+            [](NodeFixture&, v1::Plan& p) { p.mutable_trainer()->set_name("absent"); }},
            {"PERMIT_REVOKED",
-            [](Node& n, v1::Plan&) {
+            [](NodeFixture& n, v1::Plan&) {
               for (int i = 1; i < 9; ++i) n.revoked.insert(absl::StrCat("permit-", i));
             }},
-           {"EPOCH_TOO_OLD", [](Node& n, v1::Plan&) { n.trust_age = absl::Hours(2); }},
+           {"EPOCH_TOO_OLD", [](NodeFixture& n, v1::Plan&) { n.trust_age = absl::Hours(2); }},
            {"DATASET_NOT_FOUND",
-            [](Node& n, v1::Plan&) { std::filesystem::remove_all(n.folder / "cases/sarcoma"); }},
+            [](NodeFixture& n, v1::Plan&) {
+              std::filesystem::remove_all(n.folder / "cases/sarcoma");
+            }},
            {"ACCESS_UNAVAILABLE",
-            [](Node& n, v1::Plan&) {
+            [](NodeFixture& n, v1::Plan&) {
               n.log = base::Error(StatusCode::kUnavailable, "ACCESS_UNAVAILABLE", "no log");
             }},
-           {"RUNNER_UNAVAILABLE", [](Node& n, v1::Plan&) {
+           {"RUNNER_UNAVAILABLE", [](NodeFixture& n, v1::Plan&) {
               n.fake.available =
                   base::Error(StatusCode::kFailedPrecondition, "RUNNER_UNAVAILABLE", "no bwrap");
             }}}) {
     CAPTURE(c.reason);
     HubFixture hub;
-    Node node(hub, "north");
+    NodeFixture node(hub, "north");
     node.Allow();
     v1::Plan plan = node.Plan(2);
     c.spoil(node, plan);
@@ -338,7 +130,7 @@ TEST_CASE("node: what a trainer writes that it should not never leaves") {
             }}}) {
     CAPTURE(c.reason);
     HubFixture hub;
-    Node node(hub, "north");
+    NodeFixture node(hub, "north");
     node.Allow();
     node.fake.act = [&](const TrainerJob& job) {
       c.write(job.out_folder);
@@ -368,7 +160,7 @@ TEST_CASE("node: what would end the same each time is tried once in a run, the r
                                          {"TRAINER_FAILED", 10, v1::NodeTask::STATE_FAILED}}) {
     CAPTURE(c.reason);
     HubFixture hub;
-    Node node(hub, "north"), other(hub, "south");
+    NodeFixture node(hub, "north"), other(hub, "south");
     node.Allow();
     node.fake.act = [&](const TrainerJob&) {
       TrainerEnd end;
@@ -401,7 +193,7 @@ TEST_CASE("node: what would end the same each time is tried once in a run, the r
 
 TEST_CASE("node: a disk that fails is no refusal, and the task is tried again") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   v1::Run run = hub.Submit(node.Plan(), {"north"});
   class Refused final : public CaseProvider {
@@ -427,7 +219,7 @@ TEST_CASE("node: a disk that fails is no refusal, and the task is tried again") 
 
 TEST_CASE("node: what runs is the copy that was hashed, whatever is installed meanwhile") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   v1::Run run = hub.Submit(node.Plan(), {"north"});
   const auto good = node.fake.act;
@@ -446,7 +238,7 @@ TEST_CASE("node: what runs is the copy that was hashed, whatever is installed me
 TEST_CASE(
     "node: what an earlier start left unfinished and the hub has not for it ends in the log") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   for (auto state : {v1::NodeTask::STATE_UPLOADING, v1::NodeTask::STATE_DONE}) {
     v1::NodeTask entry;
     entry.set_name(absl::StrCat("task-", int{state}));
@@ -467,7 +259,7 @@ TEST_CASE(
 
 TEST_CASE("node: a task that another session took away is not shown as going on") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   hub.Submit(node.Plan(), {"north"});
   const auto good = node.fake.act;
@@ -482,7 +274,7 @@ TEST_CASE("node: a task that another session took away is not shown as going on"
 
 TEST_CASE("node: what was not used for a week goes, also while the service runs") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   for (const char* kind : {"cache", "cases", "tasks"}) {
     for (const char* age : {"old", "new"}) {
       const std::string path = absl::StrCat(node.folder.path(), "/state/", kind, "/", age);
@@ -503,7 +295,7 @@ TEST_CASE("node: what was not used for a week goes, also while the service runs"
 
 TEST_CASE("node: the caches of other runs keep to their limit, the newest longest") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   for (int age = 1; age <= 3; ++age) {
     const std::string path = absl::StrCat(node.folder.path(), "/state/cache/run-", age);
@@ -554,7 +346,7 @@ TEST_CASE("node: an input larger than the plan can make it is not fetched") {
   HubFixture hub;
   DeskClient desk(hub, "north");
   Announcing announcing(desk);
-  Node node(hub, "north", nullptr, &announcing);
+  NodeFixture node(hub, "north", nullptr, &announcing);
   node.Allow();
   v1::Run run = hub.Submit(node.Plan(), {"north"});
   CHECK(node.Work(run.name()) == "INPUT_TOO_LARGE");
@@ -563,7 +355,7 @@ TEST_CASE("node: an input larger than the plan can make it is not fetched") {
 
 TEST_CASE("node: an upload that is cut goes on; one that was finished is not trained again") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   v1::Run run = hub.Submit(node.Plan(), {"north"});
   node.client.uploads_to_lose = 3;
@@ -582,7 +374,7 @@ TEST_CASE("node: an upload that is cut goes on; one that was finished is not tra
   REQUIRE_OK(node.worker->RunOnce());
   CHECK(node.fake.runs == 2);
   ChangeSignal fresh;
-  Node* same = &node;
+  NodeFixture* same = &node;
   TaskWorker again(TaskWorker::Deps{
       .node = "north",
       .session = "session-after",
@@ -614,7 +406,7 @@ TEST_CASE("node: an upload that is cut goes on; one that was finished is not tra
 
 TEST_CASE("node: held-out patients are never trained on, and only they are evaluated") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   v1::Plan plan = node.Plan();
   plan.mutable_evaluate()->set_held_out(0.5);
@@ -642,7 +434,7 @@ TEST_CASE("node: the fewest patients are counted after the split, in training an
   for (double held_out : {0.75, 0.25}) {
     CAPTURE(held_out);
     HubFixture hub;
-    Node node(hub, "north");
+    NodeFixture node(hub, "north");
     node.Allow();
     v1::Plan plan = node.Plan();
     plan.mutable_evaluate()->set_held_out(held_out);
@@ -688,145 +480,15 @@ TEST_CASE("node: a hub that names an input by a path gets nothing") {
   };
   HubFixture hub;
   Lying lying;
-  Node node(hub, "north", nullptr, &lying);
+  NodeFixture node(hub, "north", nullptr, &lying);
   REQUIRE_REASON(node.worker->RunOnce(), StatusCode::kInvalidArgument, "TASK_INVALID");
   CHECK(lying.calls == 0);
   CHECK(node.fake.runs == 0);
 }
 
-TEST_CASE(
-    "node: what was trained does not leave once the permit is revoked, and waits while the "
-    "node's view of it is old") {
-  for (bool revoke : {true, false}) {
-    CAPTURE(revoke);
-    HubFixture hub;
-    Node node(hub, "north");
-    node.Allow();
-    auto good = node.fake.act;
-    int turns = 0;
-    node.fake.act = [&](const TrainerJob& job) {
-      if (revoke) {
-        for (int i = 1; i < 9; ++i) node.revoked.insert(absl::StrCat("permit-", i));
-      } else {
-        node.trust_age = absl::Hours(2);
-        node.on_trust = [&] {
-          if (++turns > 3) node.trust_age = absl::ZeroDuration();
-        };
-      }
-      return good(job);
-    };
-    v1::Run run = hub.Submit(node.Plan(), {"north"});
-    CHECK(node.Work(run.name()) == (revoke ? "PERMIT_REVOKED" : ""));
-    CHECK(node.fake.runs == 1);
-    CHECK((turns > 3) == !revoke);
-  }
-}
-
-TEST_CASE("node: a trainer that runs is stopped when its permit is revoked, by the site alone") {
-  HubFixture hub;
-  PatientRunner runner;
-  Node node(hub, "north", &runner);
-  node.Allow();
-  runner.begun = [&](absl::FunctionRef<bool()> go_on) {
-    CHECK(go_on());
-    for (int i = 1; i < 9; ++i) node.revoked.insert(absl::StrCat("permit-", i));
-    hub.clock.Advance(absl::Seconds(2));  // long before the lease is renewed
-  };
-  v1::Run run = hub.Submit(node.Plan(), {"north"});
-  CHECK(node.Work(run.name()) == "PERMIT_REVOKED");
-  CHECK(node.events == std::vector<std::string>{"STARTED", "REFUSED PERMIT_REVOKED"});
-  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_REFUSED);
-}
-
-TEST_CASE("node: a hub that does not answer keeps nobody from watching the trainer") {
-  HubFixture hub;
-  PatientRunner runner;
-  Node node(hub, "north", &runner);
-  node.Allow();
-  std::string run;
-  std::atomic<bool> asked{false}, answered{false};
-  node.client.on_renew = [&] {
-    asked = true;
-    for (int i = 0; i < 1000 && !answered; ++i) absl::SleepFor(absl::Milliseconds(10));
-  };
-  runner.begun = [&](absl::FunctionRef<bool()> go_on) {
-    hub.clock.Advance(absl::Seconds(30));
-    for (int i = 0; i < 500 && !asked; ++i) absl::SleepFor(absl::Milliseconds(10));
-    CHECK(asked);
-    const absl::Time before = absl::Now();
-    for (int i = 0; i < 100; ++i) CHECK(go_on());
-    CHECK(absl::Now() - before < absl::Seconds(2));
-    // The answer, at last: nobody wants this any more.
-    REQUIRE_OK(hub.runs->Cancel(hub.Ana(""), run));
-    answered = true;
-  };
-  run = hub.Submit(node.Plan(), {"north"}).name();
-  REQUIRE_OK(node.worker->RunOnce());
-  CHECK(asked);
-  CHECK(node.history->List()[0].state() == v1::NodeTask::STATE_WITHDRAWN);
-  CHECK(node.history->List()[0].reason() == "ROUND_CLOSED");
-}
-
-TEST_CASE("node: a result that was taken is done, though the answer came after the round") {
-  for (const int rounds : {1, 2}) {  // the run has ended, or the next round is open
-    CAPTURE(rounds);
-    HubFixture hub;
-    Node node(hub, "north");
-    node.Allow();
-    v1::Plan plan = node.Plan(rounds);
-    if (rounds == 1) plan.mutable_evaluate()->set_held_out(0.5);
-    v1::Run run = hub.Submit(plan, {"north"});
-    for (int round = 0; round < 2; ++round) {
-      node.client.answers_to_lose = 1;
-      CHECK(node.Work(run.name()).empty());
-      CHECK(node.client.answers_to_lose == 0);
-    }
-    CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
-    CHECK(node.events == std::vector<std::string>{"STARTED", "DONE", "STARTED", "DONE"});
-    for (const v1::NodeTask& task : node.history->List()) {
-      CHECK(task.state() == v1::NodeTask::STATE_DONE);
-    }
-  }
-}
-
-TEST_CASE("node: with a clock that is late it tries again, and stays in the run") {
-  HubFixture hub;
-  Node node(hub, "north");
-  node.Allow();
-  // The permit began an hour ago: for this clock it begins in two minutes.
-  const absl::Duration late = absl::Minutes(62);
-  base::FakeClock behind(hub.clock.Now() - late);
-  node.clock = &behind;
-  node.trust_age = late;
-  node.Start();
-  v1::Run run = hub.Submit(node.Plan(), {"north"});
-  CHECK(node.Work(run.name()) == "PERMIT_NOT_YET_VALID");
-  CHECK(hub.Get(run.name()).rounds(0).contributions(0).state() == v1::Contribution::STATE_PENDING);
-  // A minute before it begins is near enough.
-  behind.Advance(absl::Minutes(1));
-  node.trust_age -= absl::Minutes(1);
-  hub.clock.Advance(absl::Seconds(5));
-  node.trust_age += absl::Seconds(5);
-  node.Work(run.name());
-  CHECK(hub.Get(run.name()).state() == v1::Run::STATE_SUCCEEDED);
-}
-
-TEST_CASE("node: a hub that answers sooner than it was asked to is not asked without pause") {
-  HubFixture hub;
-  Node node(hub, "north");
-  node.wait = absl::Seconds(20);
-  node.Start();
-  std::thread worker([&] { node.worker->RunUntilStopped(); });
-  absl::SleepFor(absl::Milliseconds(300));
-  node.stop.Stop();
-  worker.join();
-  CHECK(node.client.acquires >= 1);
-  CHECK(node.client.acquires <= 2);  // the hub said: after a second
-}
-
 TEST_CASE("node: trainers and past tasks are listed in pages") {
   HubFixture hub;
-  Node node(hub, "north");
+  NodeFixture node(hub, "north");
   node.Allow();
   for (const char* name : {"a", "z"}) {
     REQUIRE_OK(base::MakeDirectories(absl::StrCat(node.folder.path(), "/trainers/", name)));
@@ -877,7 +539,7 @@ TEST_CASE("node: a whole run with a real trainer in a sandbox ends with the righ
     WARN("no sandbox on this machine");
     return;
   }
-  Node node(hub, "north", &runner);
+  NodeFixture node(hub, "north", &runner);
   // The format is simple enough for a trainer without libraries.
   REQUIRE_OK(base::WriteFileAtomically(node.folder / "trainers/t/train.py", R"(
 import json, os, struct
