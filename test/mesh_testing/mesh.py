@@ -155,12 +155,21 @@ class Mesh:
             return 0
 
     def is_running(self, site: str, service: str) -> bool:
-        """Whether that process is there and is the service."""
+        """Whether that process is there and is the service.
+
+        One that ends loses its command line first and its ports last, with its last thread; the
+        first may be a zombie long before.
+        """
+        process = Path(f"/proc/{self.pid(site, service)}")
         try:
-            command = Path(f"/proc/{self.pid(site, service)}/cmdline").read_bytes()
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            threads = len(list((process / "task").iterdir()))
+            command = (process / "cmdline").read_bytes()
         except OSError:
             return False
-        return f"oncomesh-{service}".encode() in command
+        if state in "ZX" and threads <= 1:
+            return False
+        return not command or f"oncomesh-{service}".encode() in command
 
     def signal(self, site: str, service: str, number: int) -> None:
         """Sends a signal; after SIGKILL and SIGTERM waits for the end."""
@@ -200,11 +209,24 @@ class Mesh:
                 )
             (self.folder / site / "run" / f"{service}.pid").write_text(f"{process.pid}\n")
         for service in services:
-            until(f"{site}/{service} serves", partial(self.is_serving, site, service), 60)
+            self._await_serving(site, service)
         if self.is_running(site, "relay"):
             for service in services:
                 name = "access" if service == "relay" else service
                 until(f"{site}/{name} is reached", partial(self._is_reached, site, name), 60)
+
+    def _await_serving(self, site: str, service: str) -> None:
+        """Waits until a service that was started serves; says what it logged when it does not."""
+
+        def serves() -> bool:
+            assert self.is_running(site, service), "it ended"
+            return self.is_serving(site, service)
+
+        try:
+            until("it serves", serves, 60)
+        except AssertionError as error:
+            said = "\n".join(self.log_of(site, service).splitlines()[-10:])
+            raise AssertionError(f"{site}/{service}: {error}; its log ends with\n{said}") from None
 
     def _is_reached(self, site: str, service: str) -> bool:
         """Whether the site's relay has a connection to a service again."""

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -24,37 +25,55 @@ namespace oncomesh::cli {
 namespace {
 
 // Ports that the system gives to nobody by itself: a port of the ephemeral range (32768 and above)
-// could be somebody's outgoing connection when the mesh is started again. The sockets are kept
-// until all are chosen, so that none is handed out twice.
+// could be somebody's outgoing connection when the mesh is started again. They stand in a row that
+// is free as a whole, so that two meshes made at the same time, or one that is made while a service
+// of another is down for a moment, hardly ever meet.
 class FreePorts {
  public:
-  ~FreePorts() {
-    for (int fd : sockets_) close(fd);
-  }
-  absl::StatusOr<int> Next() {
+  ~FreePorts() { Release(); }
+  // Errors: UNAVAILABLE (NO_FREE_PORT).
+  absl::Status Claim(int count) {
     constexpr int kFirst = 20'000, kCount = 12'000, kTries = 1'000;
-    for (int i = 0; i < kTries; ++i) {
+    const int rows = kCount / std::max(count, 1);
+    for (int i = 0; i < kTries && rows > 0; ++i) {
       const std::string lot = base::SystemRandom::Get().Bytes(2);
-      const int port =
-          kFirst +
-          (static_cast<unsigned char>(lot[0]) * 256 + static_cast<unsigned char>(lot[1])) % kCount;
-      const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      sockaddr_in address{};
-      address.sin_family = AF_INET;
-      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-      address.sin_port = htons(static_cast<uint16_t>(port));
-      if (fd >= 0 && bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-        sockets_.push_back(fd);
-        return port;
+      const int row =
+          (static_cast<unsigned char>(lot[0]) * 256 + static_cast<unsigned char>(lot[1])) % rows;
+      next_ = kFirst + row * count;
+      Release();
+      while (static_cast<int>(sockets_.size()) < count &&
+             Bind(next_ + static_cast<int>(sockets_.size()))) {
       }
-      if (fd >= 0) close(fd);
+      if (static_cast<int>(sockets_.size()) == count) return absl::OkStatus();
     }
     return base::Error(absl::StatusCode::kUnavailable, "NO_FREE_PORT",
-                       "no free port from 20000 to 31999 on the loopback interface");
+                       absl::StrCat("no ", count,
+                                    " ports in a row are free from 20000 to 31999 on "
+                                    "the loopback interface"));
   }
+  int Next() { return next_++; }
 
  private:
-  std::vector<int> sockets_;
+  bool Bind(int port) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    if (fd >= 0 && bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+      sockets_.push_back(fd);
+      return true;
+    }
+    if (fd >= 0) close(fd);
+    return false;
+  }
+  void Release() {
+    for (int fd : sockets_) close(fd);
+    sockets_.clear();
+  }
+
+  std::vector<int> sockets_;  // kept until all are written down
+  int next_ = 0;
 };
 
 bool MayBeNode(const std::string& name) {
@@ -163,18 +182,23 @@ absl::StatusOr<Mesh> CreateMesh(const std::string& dir, const std::vector<std::s
     }
   }
   mesh.nodes = nodes;
-  FreePorts free;
-  auto add = [&](const std::string& site, const std::string& service) -> absl::Status {
-    Process process{site, service, {}};
-    for (const std::string& name : PortNames(site, service)) {
-      ASSIGN_OR_RETURN(process.ports[name], free.Next());
-    }
-    mesh.processes.push_back(std::move(process));
-    return absl::OkStatus();
+  auto add = [&](const std::string& site, const std::string& service) {
+    mesh.processes.push_back({site, service, {}});
   };
-  for (const std::string& service : HubServices()) RETURN_IF_ERROR(add("hub", service));
+  for (const std::string& service : HubServices()) add("hub", service);
   for (const std::string& node : nodes) {
-    for (const std::string& service : NodeServices()) RETURN_IF_ERROR(add(node, service));
+    for (const std::string& service : NodeServices()) add(node, service);
+  }
+  size_t count = 0;
+  for (const Process& process : mesh.processes) {
+    count += PortNames(process.site, process.service).size();
+  }
+  FreePorts free;
+  RETURN_IF_ERROR(free.Claim(static_cast<int>(count)));
+  for (Process& process : mesh.processes) {
+    for (const std::string& name : PortNames(process.site, process.service)) {
+      process.ports[name] = free.Next();
+    }
   }
   nlohmann::json json = {{"format", "oncomesh-mesh/1"},
                          {"trustDomain", mesh.trust_domain},

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -59,11 +60,17 @@ bool IsRunning(const Mesh& mesh, const Process& process) {
     return command->find("oncomesh-" + process.service) != std::string::npos &&
            command->find(mesh.ConfigFile(process)) != std::string::npos;
   }
-  // Empty for a zombie, which has no program either, and for a moment while the kernel lays out a
-  // program that has just been started.
+  // Empty for a moment while the kernel lays out a program that has just been started, and for one
+  // that ends. That holds its ports until its last thread is gone; the first may be a zombie
+  // before.
+  absl::StatusOr<std::string> stat = base::ReadFile(proc + "/stat", 1 << 16);
+  const size_t name_end = stat.ok() ? stat->rfind(')') : std::string::npos;
+  if (name_end == std::string::npos || name_end + 2 >= stat->size()) return false;
+  const char state = (*stat)[name_end + 2];
+  if (state != 'Z' && state != 'X') return true;
   std::error_code error;
-  static_cast<void>(std::filesystem::read_symlink(proc + "/exe", error));
-  return !error;
+  const std::filesystem::directory_iterator threads(proc + "/task", error);
+  return !error && std::distance(threads, {}) > 1;
 }
 
 absl::Status StartProcess(const Mesh& mesh, const Process& process) {
