@@ -51,17 +51,25 @@ struct Server {
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<v1::DeidentificationService::Stub> stub;
 
+  // Over what is kept here: the first one, or one after a restart.
+  std::unique_ptr<Intake> OpenIntake() { return OpenIntake(clock); }
+  std::unique_ptr<Intake> OpenIntake(base::Clock& at) {
+    REQUIRE_VALUE(std::unique_ptr<Intake> opened,
+                  Intake::Create({.deidentifier = deidentifier,
+                                  .store = *store,
+                                  .objects = *objects,
+                                  .clock = at,
+                                  .work_dir = folder / "work",
+                                  .quarantine_dir = folder / "quarantine",
+                                  .manifest_dir = folder / "manifests",
+                                  .site = "north"}));
+    return opened;
+  }
+
   Server() {
     REQUIRE_VALUE(store, ReleaseStore::Open(store::TestDatabaseUrl(folder / "deid.db")));
     REQUIRE_VALUE(objects, objects::OpenFolder(folder / "objects"));
-    REQUIRE_VALUE(intake, Intake::Create({.deidentifier = deidentifier,
-                                          .store = *store,
-                                          .objects = *objects,
-                                          .clock = clock,
-                                          .work_dir = folder / "work",
-                                          .quarantine_dir = folder / "quarantine",
-                                          .manifest_dir = folder / "manifests",
-                                          .site = "north"}));
+    intake = OpenIntake();
     rpc::CallGuard::Deps deps;
     deps.site = "north";
     deps.trust_domain = "test";
@@ -240,8 +248,7 @@ TEST_CASE("ingest: released once, quarantined with a reason, told in the order s
   // No original in the clear, and nothing left in the work folder.
   REQUIRE_VALUE(std::vector<std::string> files, base::ListFiles(server.folder.path()));
   for (const std::string& path : files) {
-    const std::string below = path.substr(server.folder.path().size());
-    CHECK(below.find("/work/") == std::string::npos);
+    CHECK(path.rfind(server.folder / "work", 0) != 0);
     REQUIRE_VALUE(std::string content, base::ReadFile(path));
     CHECK(content.find("Zqpatient") == std::string::npos);
   }
@@ -452,15 +459,7 @@ TEST_CASE("folder: a file that changes or is open for writing is not removed",
   // What the intake asks the time for is the release: the file has been read by then.
   AheadClock at_release;
   at_release.asked = [&] { REQUIRE_OK(base::WriteFileAtomically(path, "patient_id,sex\nP2,M\n")); };
-  REQUIRE_VALUE(std::unique_ptr<Intake> intake,
-                Intake::Create({.deidentifier = server.deidentifier,
-                                .store = *server.store,
-                                .objects = *server.objects,
-                                .clock = at_release,
-                                .work_dir = server.folder / "work",
-                                .quarantine_dir = server.folder / "quarantine",
-                                .manifest_dir = server.folder / "manifests",
-                                .site = "north"}));
+  std::unique_ptr<Intake> intake = server.OpenIntake(at_release);
   FolderWatch watch(server.folder / "in", absl::Seconds(60), *intake, now);
   REQUIRE_VALUE(FolderWatch::Pass first, watch.Look());
   CHECK(first.released == 1);
@@ -527,15 +526,7 @@ TEST_CASE("quarantine: what comes again is there once, what was damaged stays",
   CHECK(server.Quarantined()[2].reason() == "DIGEST_WRONG");
   // Even when only the name is left to tell it.
   REQUIRE_OK(server.store->RemoveQuarantined(held[2].id()));
-  REQUIRE_VALUE(std::unique_ptr<Intake> restarted,
-                Intake::Create({.deidentifier = server.deidentifier,
-                                .store = *server.store,
-                                .objects = *server.objects,
-                                .clock = server.clock,
-                                .work_dir = server.folder / "work",
-                                .quarantine_dir = server.folder / "quarantine",
-                                .manifest_dir = server.folder / "manifests",
-                                .site = "north"}));
+  std::unique_ptr<Intake> restarted = server.OpenIntake();
   REQUIRE_VALUE(QuarantineRow row, server.store->FindQuarantined(held[2].id()));
   CHECK(row.reason == "DIGEST_WRONG");
   // The same, sent well: released.
@@ -634,15 +625,7 @@ TEST_CASE("intake: after a crash quarantine and its list agree", "[deidentificat
   REQUIRE_OK(SealFile(server.folder / "original", server.folder / "quarantine/q-kept.sealed", key));
   REQUIRE_OK(server.store->AddQuarantined(
       {0, "q-gone", ObjectKind::kDicom, "NOT_DICOM", 1, server.clock.Now()}));
-  REQUIRE_VALUE(std::unique_ptr<Intake> again,
-                Intake::Create({.deidentifier = server.deidentifier,
-                                .store = *server.store,
-                                .objects = *server.objects,
-                                .clock = server.clock,
-                                .work_dir = server.folder / "work",
-                                .quarantine_dir = server.folder / "quarantine",
-                                .manifest_dir = server.folder / "manifests",
-                                .site = "north"}));
+  std::unique_ptr<Intake> again = server.OpenIntake();
   REQUIRE_VALUE(std::vector<QuarantineRow> rows, server.store->ListQuarantined(0, 10));
   REQUIRE(rows.size() == 1);
   CHECK(rows[0].id == "q-kept");
